@@ -1,0 +1,88 @@
+"""The values that every module speaks: frozen, in pixels of the upright image.
+
+Boxes and areas are derived from masks (`autolabel.geometry.rle`), never stored beside them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class RLE:
+    """A binary mask as COCO's compressed run lengths.
+
+    `size` is (height, width); `counts` are the runs of the column-major mask, background first,
+    in the string encoding of pycocotools, so that `{"size": size, "counts": counts}` is what
+    `pycocotools.mask.decode` takes.
+    """
+
+    size: tuple[int, int]
+    counts: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ImageItem:
+    """An image to label: `file_name` is its posix path below the folder it came from."""
+
+    file_name: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An upright image as a host gets it: within the host's limits and without metadata.
+
+    `width` and `height` are of the sent pixels; `data` is a JPEG or PNG file of them,
+    empty for a backend that sends no image.
+    """
+
+    file_name: str
+    width: int
+    height: int
+    data: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Category:
+    """A class of the dataset with the thresholds that hold for it. `id` counts from 0."""
+
+    id: int
+    name: str
+    prompts: tuple[str, ...]
+    confidence: float = 0.5
+    nms_iou: float | None = 0.7
+    min_area: int = 0
+    max_instances: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a model is asked for: a text, and the class its answers belong to."""
+
+    text: str
+    class_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """One instance: its class, score (None where the host gives none), prompt and mask."""
+
+    class_id: int
+    confidence: float | None
+    prompt: str
+    mask: RLE
+    track_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageResult:
+    """What became of one image; `width` and `height` are 0 where it could not be read."""
+
+    file_name: str
+    width: int
+    height: int
+    status: Literal["labelled", "failed"]
+    detections: Sequence[Detection] = field(default_factory=tuple)
+    error: str | None = None
