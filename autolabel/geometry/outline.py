@@ -1,0 +1,162 @@
+"""Masks as rings, straight from their runs: band and centre rings with keyholes, and edge polygons.
+
+A ring is an (n, 2) array of points (x, y), not closed (the last is not the first again). With a keyhole,
+a hole is joined to what surrounds it by a seam that is walked there and back, so that a part of a mask
+is a single ring. How rings become runs again is in `raster`.
+"""
+
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autolabel.geometry.boundary import Boundary, Coordinate, find_boundary, find_seams, splice, trace
+from autolabel.geometry.bridges import join_rings
+from autolabel.geometry.rle import Spans, column_spans
+from autolabel.types import RLE
+
+Polygon = tuple[NDArray[np.int64], list[NDArray[np.int64]]]
+
+_BAND = 0.25  # how far band rings lie inside the foreground, in pixels
+
+
+def band_rings(rle: RLE) -> list[NDArray[np.float64]]:
+    """One keyholed ring per 4-connected part, a quarter of a pixel inside its outline.
+
+    In edge coordinates (pixel i covers [i, i + 1)), so in multiples of 1/4, with at least 4 points:
+    pycocotools, PIL and readers that truncate for cv2.fillPoly all paint exactly the mask.
+    """
+    boundary = find_boundary(column_spans(rle), rle.size, diagonal=False)
+    points, lengths = _keyholed(boundary, _edge_points(boundary, _BAND), 0.5)
+    return _split(points.reshape(-1, 2), 2 * lengths)
+
+
+def centre_rings(rle: RLE) -> list[NDArray[np.int64]]:
+    """One keyholed ring per 8-connected part, through the centres of its border pixels.
+
+    In pixel indices, as cv2's contours: cv2.fillPoly paints exactly the mask. A dot has one point, a
+    straight line of pixels two.
+    """
+    boundary = find_boundary(column_spans(rle), rle.size, diagonal=True)
+    points, lengths = _keyholed(boundary, _centre_points(boundary), 0)
+    return _split(*_without_needless(points.reshape(-1, 2), 4 * lengths))
+
+
+def centre_ring(rle: RLE) -> NDArray[np.int64]:
+    """The whole mask as one ring through pixel centres, (0, 2) for an empty mask.
+
+    As `centre_rings`, and the parts joined by bridges between nearest vertices, which paint a line of
+    pixels that the mask does not have.
+    """
+    return join_rings(centre_rings(rle))
+
+
+def edge_polygons(rle: RLE) -> list[Polygon]:
+    """The outer ring and the holes of each 4-connected part, along the edges of its pixels.
+
+    In edge coordinates, so on the integer lattice, and of exactly the mask's area. A ring may touch
+    itself at single points.
+    """
+    return polygons_of_spans(column_spans(rle), rle.size)
+
+
+def polygons_of_spans(spans: Spans, size: tuple[int, int]) -> list[Polygon]:
+    """`edge_polygons` of the mask of `size` (height, width) that has these column spans."""
+    boundary = find_boundary(spans, size, diagonal=False)
+    order, lengths = trace(boundary.following, boundary.long)
+    rings = _split(_edge_points(boundary, 0)[order].astype(np.int64).reshape(-1, 2), 2 * lengths)
+    starts = order[np.cumsum(lengths) - lengths]
+    holes = starts[boundary.down[starts]]
+    if not holes.size:
+        return [(ring, []) for ring in rings]
+    ring_of = np.empty(len(boundary.x), np.int64)
+    ring_of[order] = np.repeat(np.arange(len(rings)), lengths)
+    seams = find_seams(boundary, holes)
+    around = dict(zip(ring_of[seams.hole].tolist(), ring_of[seams.outer].tolist(), strict=True))
+    polygons: dict[int, Polygon] = {}
+    for index, ring in enumerate(rings):
+        if index in around:
+            # From left to right, so what surrounds a hole has found its own part before.
+            part = polygons[index] = polygons[around[index]]
+            part[1].append(ring)
+        else:
+            polygons[index] = (ring, [])
+    return [polygon for index, polygon in polygons.items() if index not in around]
+
+
+def _keyholed(
+    boundary: Boundary, points: NDArray[Coordinate], row_offset: float
+) -> tuple[NDArray[Coordinate], NDArray[np.int64]]:
+    """The points of the boundary's edges in ring order, holes joined, and the edges of each ring."""
+    order, lengths = trace(boundary.following, boundary.long)
+    starts = order[np.cumsum(lengths) - lengths]
+    hole = boundary.down[starts]
+    if not hole.any():
+        return points[order], lengths
+    seams = find_seams(boundary, starts[hole])
+    links, points = splice(boundary.following, points, seams, row_offset)
+    long = np.concatenate((boundary.long, np.ones(2 * len(seams.hole), np.bool_)))
+    order, lengths = trace(links, long, starts[~hole])
+    return points[order], lengths
+
+
+def _edge_points(boundary: Boundary, inset: float) -> NDArray[np.float64]:
+    """Start and end (x, y) of every vertical edge, moved into the foreground by `inset`: (n, 2, 2)."""
+    upper = boundary.upper + np.where(boundary.upper_top, inset, -inset)
+    lower = boundary.lower + np.where(boundary.lower_top, inset, -inset)
+    points = np.empty((len(upper), 2, 2))
+    points[:, :, 0] = (boundary.x + np.where(boundary.down, -inset, inset))[:, None]
+    points[:, 0, 1] = np.where(boundary.down, upper, lower)
+    points[:, 1, 1] = np.where(boundary.down, lower, upper)
+    return points
+
+
+def _centre_points(boundary: Boundary) -> NDArray[np.int64]:
+    """Four foreground pixels (x, y) of every vertical edge, in ring order: (n, 4, 2).
+
+    The first and last pixel along the edge, and before and after them the nearest pixel along the
+    horizontal edges: the same again at a convex corner, and diagonally next to it at a concave one,
+    which is so cut off. The pixel in that corner may be background, where parts touch diagonally.
+    """
+    down = boundary.down
+    start_top = np.where(down, boundary.upper_top, boundary.lower_top)
+    end_top = np.where(down, boundary.lower_top, boundary.upper_top)
+    points = np.empty((len(down), 4, 2), np.int64)
+    points[:, 0, 0] = boundary.x - start_top
+    points[:, 1:3, 0] = (boundary.x - down)[:, None]
+    points[:, 3, 0] = boundary.x - ~end_top
+    points[:, 0, 1] = np.where(down, boundary.upper, boundary.lower) - ~start_top
+    points[:, 1, 1] = np.where(down, boundary.upper, boundary.lower - 1)
+    points[:, 2, 1] = np.where(down, boundary.lower - 1, boundary.upper)
+    points[:, 3, 1] = np.where(down, boundary.lower, boundary.upper) - ~end_top
+    return points
+
+
+def _without_needless(
+    points: NDArray[np.int64], lengths: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rings, laid end to end, without repeated points and points on a straight way; and their lengths."""
+    if not lengths.size:
+        return points, lengths
+    starts = np.cumsum(lengths) - lengths
+    step = np.empty_like(points)
+    step[:-1] = points[1:] - points[:-1]
+    step[starts + lengths - 1] = points[starts] - points[starts + lengths - 1]
+    way = np.sign(step[:, 0]) * 3 + np.sign(step[:, 1])
+    moved = way != 0
+    lengths = np.add.reduceat(moved, starts, dtype=np.int64)
+    moved[starts[lengths == 0]] = True  # a dot keeps one point
+    lengths = np.maximum(lengths, 1)
+    points, way = points[moved], way[moved]
+    # The way on from a point is still right: what was left out lay at the same place.
+    starts = np.cumsum(lengths) - lengths
+    way_before = np.empty_like(way)
+    way_before[1:] = way[:-1]
+    way_before[starts] = way[starts + lengths - 1]
+    turns = (way != way_before) | (way == 0)
+    return points[turns], np.add.reduceat(turns, starts, dtype=np.int64)
+
+
+def _split(points: NDArray[Coordinate], lengths: NDArray[np.int64]) -> list[NDArray[Coordinate]]:
+    """Rings laid end to end as a list of rings."""
+    return [points[start:end] for start, end in pairwise([0, *np.cumsum(lengths).tolist()])]
