@@ -1,0 +1,250 @@
+"""The keys of a configuration, their types, defaults and bounds. Unknown keys are errors."""
+
+import math
+from collections import Counter
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from autolabel.types import Category
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+def _text(value: str) -> str:
+    """A name or prompt: trimmed, not empty, on one line."""
+    value = value.strip()
+    if not value:
+        raise ValueError("should not be empty")
+    if not value.isprintable():
+        raise ValueError("should hold no control characters or line breaks")
+    return value
+
+
+Text = Annotated[str, AfterValidator(_text)]
+
+
+class Section(BaseModel):
+    """What every part of the configuration shares: no unknown keys, no silent conversions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
+
+
+class ClassConfig(Section):
+    """One class: its prompts (synonyms), and what overrides the filter for it."""
+
+    name: Text
+    prompts: Annotated[tuple[Text, ...], Field(strict=False)] = ()
+    confidence: Share | None = None
+    nms_iou: Share | None = None
+    min_area: Annotated[int, Field(ge=0)] | None = None
+    max_instances: Annotated[int, Field(ge=1)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_is_the_first_prompt(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = {"name": value}
+        if isinstance(value, bool | int | float):
+            raise ValueError("should be a class name; put it in quotes")
+        if isinstance(value, dict) and value.get("prompts") is None and isinstance(value.get("name"), str):
+            value = {**value, "prompts": [value["name"]]}
+        return value
+
+    @field_validator("prompts")
+    @classmethod
+    def _prompts_differ(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("should hold at least one prompt")
+        twice = [prompt for prompt, n in Counter(value).items() if n > 1]
+        if twice:
+            raise ValueError(f"holds the prompt {twice[0]!r} twice; leave one out")
+        return value
+
+
+class BackendConfig(Section):
+    """Which host or model answers, and where."""
+
+    name: Text
+    model: Text | None = None
+    base_url: str | None = None
+    requests_per_second: Positive | None = None
+    timeout_s: Positive = 120.0
+    price_per_request: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    auth: Literal["bearer", "query"] = "bearer"
+    answers: str | None = None
+
+    @field_validator("base_url")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            url = urlsplit(value)
+            port_is_fine = url.port is None or url.port > 0
+        except ValueError:
+            port_is_fine = False
+        if not port_is_fine or url.scheme not in ("http", "https") or not url.hostname:
+            raise ValueError("should be an address such as http://127.0.0.1:9001")
+        return value.rstrip("/")
+
+
+class LabelConfig(Section):
+    """How the model is asked."""
+
+    confidence: Annotated[float, Field(gt=0, le=1)] = 0.1
+    workers: Annotated[int, Field(ge=1, le=256)] = 8
+    engine: Literal["local"] = "local"
+    budget: Positive | None = None
+
+
+class FilterConfig(Section):
+    """What is kept of the answers."""
+
+    confidence: Share = 0.5
+    nms_iou: Share | None = 0.7
+    cross_class_iou: Share | None = 0.9
+    nms_metric: Literal["iou", "ios"] = "iou"
+    min_area: Annotated[int, Field(ge=0)] = 0
+    max_area: Annotated[float, Field(gt=0, le=1)] | None = None
+
+
+class SplitConfig(Section):
+    """Shares of the splits, and the seed of the assignment."""
+
+    train: Share = 0.8
+    val: Share = 0.2
+    test: Share = 0.0
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _whole(self) -> "SplitConfig":
+        total = self.train + self.val + self.test
+        if not math.isclose(total, 1, abs_tol=1e-3):
+            raise ValueError(
+                f"train {self.train:g} + val {self.val:g} + test {self.test:g} is {total:g}; "
+                "the three shares should sum to 1"
+            )
+        return self
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Split name to share, in the order train, val, test."""
+        return {"train": self.train, "val": self.val, "test": self.test}
+
+
+class CocoConfig(Section):
+    """How COCO holds a mask."""
+
+    segmentation: Literal["polygon", "rle"] = "polygon"
+
+
+class YoloConfig(Section):
+    """What becomes of an instance with several parts in one-ring rows."""
+
+    parts: Literal["bridge", "split", "largest"] = "bridge"
+
+
+class VocConfig(Section):
+    """The width in pixels of the void border between VOC objects."""
+
+    void_border: Annotated[int, Field(ge=0, le=50)] = 0
+
+
+class ExportConfig(Section):
+    """What is written."""
+
+    formats: Annotated[tuple[Literal["coco", "yolo", "voc"], ...], Field(min_length=1, strict=False)] = (
+        "coco",
+        "yolo",
+        "voc",
+    )
+    images: Literal["link", "copy", "none"] = "link"
+    empty_images: Literal["keep", "skip"] = "keep"
+    coco: CocoConfig = CocoConfig()
+    yolo: YoloConfig = YoloConfig()
+    voc: VocConfig = VocConfig()
+
+    @field_validator("formats")
+    @classmethod
+    def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(value))
+
+    def options(self, format_name: str) -> dict[str, Any]:
+        """Keyword arguments of one format's writer."""
+        section: Section = getattr(self, format_name)
+        return section.model_dump()
+
+
+class Config(Section):
+    """A whole configuration. Paths are relative to the working directory."""
+
+    images: str | Annotated[list[str], Field(min_length=1)]
+    output: str = "datasets/autolabel"
+    run: str = "runs/autolabel"
+    classes: Annotated[tuple[ClassConfig, ...], Field(min_length=1, strict=False)]
+    backend: BackendConfig
+    label: LabelConfig = LabelConfig()
+    filter: FilterConfig = FilterConfig()
+    split: SplitConfig = SplitConfig()
+    export: ExportConfig = ExportConfig()
+
+    @field_validator("classes")
+    @classmethod
+    def _classes_differ(cls, value: tuple[ClassConfig, ...]) -> tuple[ClassConfig, ...]:
+        twice = [name for name, n in Counter(item.name for item in value).items() if n > 1]
+        if twice:
+            raise ValueError(f"names the class {twice[0]!r} twice; give its synonyms as prompts of one class")
+        owner: dict[str, str] = {}
+        for item in value:
+            for prompt in item.prompts:
+                if prompt in owner:
+                    raise ValueError(
+                        f"gives the prompt {prompt!r} to the classes {owner[prompt]!r} and {item.name!r}; "
+                        "leave it in one of them"
+                    )
+                owner[prompt] = item.name
+        return value
+
+    @model_validator(mode="after")
+    def _floor_reaches_every_class(self) -> "Config":
+        for category in self.categories:
+            if category.confidence < self.label.confidence:
+                raise ValueError(
+                    f"label.confidence is {self.label.confidence:g}, above the confidence "
+                    f"{category.confidence:g} of class {category.name!r}; lower label.confidence, "
+                    "or answers between the two would never be asked for"
+                )
+        return self
+
+    @property
+    def categories(self) -> list[Category]:
+        """The classes with the thresholds that hold for each, ids from 0 in the order of the file."""
+        return [self._category(i, item) for i, item in enumerate(self.classes)]
+
+    @property
+    def image_sources(self) -> list[str]:
+        """`images` as a list."""
+        return [self.images] if isinstance(self.images, str) else list(self.images)
+
+    def _category(self, class_id: int, item: ClassConfig) -> Category:
+        # null turns a step off, which is not the same as a key that was left out
+        nms_iou = item.nms_iou if "nms_iou" in item.model_fields_set else self.filter.nms_iou
+        return Category(
+            id=class_id,
+            name=item.name,
+            prompts=item.prompts,
+            confidence=self.filter.confidence if item.confidence is None else item.confidence,
+            nms_iou=nms_iou,
+            min_area=self.filter.min_area if item.min_area is None else item.min_area,
+            max_instances=item.max_instances,
+        )
+
+    @classmethod
+    def load(cls, path: str, overrides: tuple[str, ...] | list[str] = ()) -> "Config":
+        """Read a YAML file; `overrides` are "dotted.key=value" texts. Raises ConfigError."""
+        from autolabel.config.load import load_config  # noqa: PLC0415  (load.py builds on this module)
+
+        return load_config(path, overrides)
