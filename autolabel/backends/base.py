@@ -1,0 +1,138 @@
+"""What a backend is: its limits, a function from an image and prompts to detections, and what it spent."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Protocol
+
+from autolabel.config import BackendConfig
+from autolabel.errors import BudgetReached, ConfigError
+from autolabel.types import Detection, Picture, Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a host takes and charges. None means that the host states no limit, or no price."""
+
+    max_side: int | None = None  # px, of the longer side of what is sent
+    max_base64_bytes: int | None = None  # of the encoded image as base64
+    max_prompts: int = 1  # prompts in one request
+    requests_per_second: float | None = None
+    price_per_request: float | None = None  # US dollars
+    threshold: bool = True  # takes a confidence floor with the request
+    sends_image: bool = True  # False: pixels are never looked at (replay)
+    free: bool = False  # answers cost nothing, so they are read anew each time
+
+    def with_overrides(self, settings: BackendConfig) -> "Limits":
+        """Return these limits with the rate and price that the configuration states instead."""
+        limits = self
+        if settings.requests_per_second is not None:
+            limits = replace(limits, requests_per_second=settings.requests_per_second)
+        if settings.price_per_request is not None:
+            limits = replace(limits, price_per_request=settings.price_per_request)
+        return limits
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Detections in the frame of the picture, and the body they were read from.
+
+    `degradations` names what the form of the answer can't hold, such as "holes" of polygons.
+    """
+
+    detections: list[Detection]
+    body: bytes = b""
+    degradations: tuple[str, ...] = ()
+
+
+class Meter:
+    """Counts what was sent and billed, and refuses what could pass the budget. Threads may share one.
+
+    Billed are 200 answers and tries whose outcome is unclear (sent, then no whole answer, or a 5xx);
+    not billed is what was certainly refused (4xx), or never sent.
+    """
+
+    def __init__(self, price: float | None = None, budget: float | None = None) -> None:
+        if budget is not None and price is None:
+            raise ConfigError(
+                "label.budget is set, but this host states no price: set backend.price_per_request"
+            )
+        self._price = price
+        self._budget = budget
+        self._lock = threading.Lock()
+        self._reserved = 0
+        self.requests = 0  # HTTP requests that were sent, retries included
+        self.retries = 0  # those of them that repeat an earlier one
+        self.billed = 0
+
+    @property
+    def cost(self) -> float | None:
+        """US dollars billed so far, None where no price is known."""
+        return None if self._price is None else self.billed * self._price
+
+    def reserve(self) -> None:
+        """Set the price of one try aside; `settle` must follow.
+
+        Raises BudgetReached, and sets nothing aside, where the sum could then pass the budget.
+        """
+        with self._lock:
+            if self._budget is not None and self._price is not None:
+                promised = (self.billed + self._reserved) * self._price
+                if promised + self._price > self._budget + 1e-9:
+                    raise BudgetReached(
+                        f"one more request at {self._price:g} could pass label.budget {self._budget:g} "
+                        f"({promised:g} is spent or under way): raise label.budget to go on"
+                    )
+            self._reserved += 1
+
+    def settle(self, billed: bool, *, sent: bool = True, retry: bool = False) -> None:
+        """Close one reserved try. One that was not `sent` counts as no request."""
+        with self._lock:
+            self._reserved -= 1
+            self.billed += billed
+            self.requests += sent
+            self.retries += sent and retry
+
+
+class Backend(Protocol):
+    """One file per host or model. Resizing, chunking, scaling back and keeping are not its business."""
+
+    @property
+    def limits(self) -> Limits:
+        """What the host takes and charges."""
+        ...
+
+    def predict(self, picture: Picture, prompts: Sequence[Prompt]) -> Answer:
+        """Ask for all `prompts` (at most `limits.max_prompts`) on one picture.
+
+        Raises RefusedError (this image only), AnswerError (200, not understood; carries the body)
+        or StopRun (every image would meet it).
+        """
+        ...
+
+    def read(self, body: bytes, size: tuple[int, int], prompts: Sequence[Prompt]) -> Answer:
+        """Read a kept body of this host again, for a picture of `size` (height, width).
+
+        Pure and without network. Raises AnswerError where the body is not understood.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give connections back. The backend can't be asked afterwards; it can still read."""
+        ...
+
+
+class BackendClass(Protocol):
+    """What the registry needs to know of a backend before it is opened."""
+
+    KEY_VARIABLES: ClassVar[tuple[str, ...]]  # environment variables of the key, first one first
+    BASE_URL: ClassVar[str | None]  # the vendor's own address; None: nothing is asked over a network
+    LIMITS: ClassVar[Limits]
+    MODELS: ClassVar[tuple[str, ...]]  # what backend.model may be, the default first; empty: no choice
+    TAKES: ClassVar[frozenset[str]]  # which of base_url, auth and answers mean something to it
+
+    def __call__(
+        self, settings: BackendConfig, *, floor: float, meter: Meter, stop: threading.Event
+    ) -> Backend:
+        """Open it. Raises ConfigError where a key or a file is missing or wrong."""
+        ...

@@ -1,0 +1,72 @@
+"""Keeps a key out of texts and out of the log lines of the HTTP libraries. Knows nothing of HTTP."""
+
+import html
+import logging
+import re
+from functools import cache
+
+_HIDDEN = "***"
+# httpx logs whole URLs (?api_key=...) at INFO, httpcore response headers (a Location) at DEBUG;
+# a filter on a logger does not hold for its children, so each is named
+_TALKATIVE = (
+    "httpx",
+    "httpcore.connection",
+    "httpcore.http11",
+    "httpcore.http2",
+    "httpcore.proxy",
+    "httpcore.socks",
+)
+
+
+class Redactor:
+    """Replaces one key in any text, also where single characters of it are percent-encoded or escaped."""
+
+    def __init__(self, key: str | None) -> None:
+        self._pattern = _pattern(key) if key else None
+
+    def __call__(self, text: str) -> str:
+        """Return `text` with `***` in place of the key."""
+        return self._pattern.sub(_HIDDEN, text) if self._pattern else text
+
+    def guard_logs(self) -> None:
+        """Redact what the HTTP libraries log from now on, in every handler. Stays for the whole process."""
+        if self._pattern is not None:
+            _log_filter().patterns.add(self._pattern)
+
+
+class _LogFilter(logging.Filter):
+    """Rewrites records in place; lets all of them pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patterns: set[re.Pattern[str]] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        for pattern in tuple(self.patterns):
+            text = pattern.sub(_HIDDEN, text)
+        record.msg, record.args = text, ()
+        return True
+
+
+@cache
+def _log_filter() -> _LogFilter:
+    """Return the one filter, put on the loggers when it is first asked for."""
+    log_filter = _LogFilter()
+    for name in _TALKATIVE:
+        logging.getLogger(name).addFilter(log_filter)
+    return log_filter
+
+
+def _pattern(key: str) -> re.Pattern[str]:
+    return re.compile("".join(_any_spelling(character) for character in key), re.IGNORECASE)
+
+
+def _any_spelling(character: str) -> str:
+    """Match a character as it is, percent-encoded (also twice), or escaped as in JSON, Python or HTML."""
+    code = f"{ord(character):02x}"
+    literal = re.escape(character)
+    return (
+        rf"(?:{re.escape(html.escape(character))}|&#0?{ord(character)};|&#x0?{code};"
+        rf"|%(?:25){{0,3}}{code}|\\{{1,4}}u00{code}|\\{{1,4}}x{code}|\\{{0,4}}{literal})"
+    )
