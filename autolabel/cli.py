@@ -1,0 +1,289 @@
+"""The command line: arguments in, exit codes out. Everything it does is a function of the package."""
+
+import json
+import logging
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from autolabel.errors import AutolabelError, Interrupted, StopRun, UsageError
+from autolabel.version import __version__
+
+if TYPE_CHECKING:
+    from autolabel.config import Config
+    from autolabel.pipeline import Summary
+
+app = typer.Typer(
+    help="A folder of images and class names become a COCO, YOLO-seg and Pascal VOC dataset, by SAM 3.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+ConfigArgument = Annotated[str, typer.Argument(metavar="CONFIG", help="A config file.")]
+SourceArgument = Annotated[
+    str, typer.Argument(metavar="CONFIG", help="A config file, or a folder of images.")
+]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a config key; repeatable.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object on stdout.")]
+Limit = Annotated[int | None, typer.Option("--limit", help="Only a seeded sample of so many images.", min=1)]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace an output folder that autolabel did not write.")
+]
+Resplit = Annotated[bool, typer.Option("--resplit", help="Forget the kept splits and draw them anew.")]
+RetryUnclear = Annotated[
+    bool, typer.Option("--retry-unclear", help="Ask (and pay) again where an answer was not understood.")
+]
+Classes = Annotated[
+    list[str] | None, typer.Option("--class", help="A class name, with a folder for CONFIG; repeatable.")
+]
+BackendOption = Annotated[
+    str | None, typer.Option("--backend", help="roboflow, segmentlens or replay, with a folder for CONFIG.")
+]
+Output = Annotated[
+    str | None, typer.Option("--output", help="The dataset's folder, with a folder for CONFIG.")
+]
+
+
+def main() -> None:
+    """Run the program."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cancelled CI job ends like Ctrl-C
+    app()
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"autolabel {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[  # noqa: ARG001  (its callback has done the work)
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    logging.basicConfig(level=logging.INFO, format="autolabel: %(message)s", stream=sys.stderr)
+
+
+@app.command()
+def init(path: Annotated[Path, typer.Argument(help="Where to write it.")] = Path("autolabel.yaml")) -> None:
+    """Write a commented starter config."""
+    with _exit_codes():
+        target = path / "autolabel.yaml" if path.is_dir() else path
+        if target.exists():
+            raise UsageError(f"{target} exists already; name another file, or remove it")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(files("autolabel.config").joinpath("starter.yaml").read_bytes())
+        except OSError as error:
+            raise UsageError(f"{target} can't be written: {error.strerror}") from None
+        typer.echo(f"wrote {target}: set images and classes there, then `autolabel plan {target}`", err=True)
+
+
+@app.command()
+def plan(
+    source: SourceArgument,
+    classes: Classes = None,
+    backend: BackendOption = None,
+    output: Output = None,
+    limit: Limit = None,
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Count images, requests, cost and time. Asks nothing, needs no key."""
+    with _exit_codes():
+        from autolabel import pipeline  # noqa: PLC0415
+
+        result = pipeline.plan(_config(source, classes, backend, output, overrides), limit=limit)
+        if as_json:
+            typer.echo(json.dumps(result.to_json()))
+            return
+        cost = "not stated by the host" if result.cost is None else f"${result.cost:.4g}"
+        time = "unknown" if result.seconds is None else f"{result.seconds:.0f} s or more"
+        typer.echo(f"{result.images} images, {result.cached} of them answered already")
+        typer.echo(f"{result.requests} requests, cost {cost}, time {time}")
+
+
+@app.command()
+def label(
+    source: SourceArgument,
+    classes: Classes = None,
+    backend: BackendOption = None,
+    output: Output = None,
+    limit: Limit = None,
+    retry_unclear: RetryUnclear = False,
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Ask the model, and keep the answers."""
+    with _exit_codes(as_json, source):
+        from autolabel import pipeline  # noqa: PLC0415
+
+        config = _config(source, classes, backend, output, overrides, keep=True)
+        _finish(pipeline.label(config, limit=limit, retry_unclear=retry_unclear), as_json)
+
+
+@app.command()
+def export(
+    config: ConfigArgument,
+    overwrite: Overwrite = False,
+    resplit: Resplit = False,
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Filter, split and write the dataset from kept answers. Never touches the network."""
+    with _exit_codes(as_json, config):
+        from autolabel import pipeline  # noqa: PLC0415
+
+        _finish(
+            pipeline.export(_config_file(config, overrides), overwrite=overwrite, resplit=resplit), as_json
+        )
+
+
+@app.command()
+def run(
+    source: SourceArgument,
+    classes: Classes = None,
+    backend: BackendOption = None,
+    output: Output = None,
+    limit: Limit = None,
+    overwrite: Overwrite = False,
+    resplit: Resplit = False,
+    retry_unclear: RetryUnclear = False,
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Label, then export: the main job."""
+    with _exit_codes(as_json, source):
+        from autolabel import pipeline  # noqa: PLC0415
+
+        config = _config(source, classes, backend, output, overrides, keep=True)
+        summary = pipeline.run(
+            config, limit=limit, overwrite=overwrite, resplit=resplit, retry_unclear=retry_unclear
+        )
+        _finish(summary, as_json)
+
+
+@app.command()
+def preview(
+    config: ConfigArgument,
+    count: Annotated[int, typer.Option("-n", help="How many images.", min=1)] = 12,
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Draw a contact sheet of labelled images."""
+    with _exit_codes():
+        from autolabel import draw  # noqa: PLC0415
+
+        path, images = draw.preview(_config_file(config, overrides), count)
+        if as_json:
+            typer.echo(json.dumps({"images": images, "output": str(path)}))
+        else:
+            typer.echo(f"drew {images} images: {path}")
+
+
+def _config_file(path: str, overrides: list[str] | None) -> "Config":
+    from autolabel.config import load_config  # noqa: PLC0415
+
+    return load_config(path, overrides or ())
+
+
+def _config(
+    source: str,
+    classes: list[str] | None,
+    backend: str | None,
+    output: str | None,
+    overrides: list[str] | None,
+    *,
+    keep: bool = False,
+) -> "Config":
+    """The config of a file, or of a folder and flags; the latter is written into its run where `keep`."""
+    from autolabel.config import folder_config  # noqa: PLC0415
+
+    flags = {"--class": classes, "--backend": backend, "--output": output}
+    if not Path(source).is_dir():
+        given = [name for name, value in flags.items() if value]
+        if given:
+            raise UsageError(f"{given[0]} goes with a folder of images; {source} is a config: use --set")
+        return _config_file(source, overrides)
+    if not classes or not backend:
+        lacking = "--class" if not classes else "--backend"
+        raise UsageError(
+            f"{source} is a folder: {lacking} is missing, as in "
+            f"`autolabel run {source} --class cat --backend roboflow`"
+        )
+    keys: dict[str, Any] = {"classes": classes, "backend": {"name": backend}}
+    if output:
+        keys["output"] = output
+    config, text = folder_config(source, keys, overrides or ())
+    if keep:
+        _keep_config(Path(config.run) / "config.yaml", text)
+    return config
+
+
+def _keep_config(path: Path, text: str) -> None:
+    """Write a folder's config, so that the other commands have one; what stood there stays beside it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and path.read_text(encoding="utf-8") != text:
+            path.replace(path.with_suffix(".yaml.bak"))
+            logging.getLogger(__name__).info("%s is new; the one before is %s.bak", path, path)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} can't be written: {error.strerror}; set `run` to another folder") from None
+
+
+def _finish(summary: "Summary", as_json: bool) -> None:
+    _show(summary, as_json)
+    raise typer.Exit(summary.exit_code)
+
+
+def _show(summary: "Summary", as_json: bool) -> None:
+    for line in summary.lines():
+        typer.echo(line, err=True)
+    if summary.output:
+        typer.echo(f"wrote {summary.output}", err=True)
+    if as_json:
+        typer.echo(json.dumps(summary.to_json()))
+
+
+@contextmanager
+def _exit_codes(as_json: bool = False, source: str = "CONFIG") -> Iterator[None]:
+    """Turn errors into one sentence on stderr and the exit codes of the contract."""
+    from autolabel.config import redact  # noqa: PLC0415
+
+    try:
+        yield
+    except StopRun as stop:
+        typer.echo(redact(f"autolabel: stopped: {stop}"), err=True)
+        if stop.summary is not None:
+            _show(stop.summary, as_json)
+        config = Path(stop.summary.run) / "config.yaml" if Path(source).is_dir() else source
+        typer.echo(f"finished answers are kept; `autolabel export {config}` writes what there is", err=True)
+        raise typer.Exit(130 if isinstance(stop, Interrupted) else 4) from None
+    except UsageError as error:
+        typer.echo(redact(f"autolabel: {error}"), err=True)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        typer.echo("autolabel: interrupted", err=True)
+        raise typer.Exit(130) from None
+    except AutolabelError as error:
+        typer.echo(redact(f"autolabel: {error}"), err=True)
+        raise typer.Exit(1) from None
+    except typer.Exit:
+        raise
+    except Exception:  # the last resort: a bug, shown whole but for keys  # noqa: BLE001
+        typer.echo(redact(traceback.format_exc()), err=True)
+        typer.echo("autolabel: an unexpected error, shown above; please report it", err=True)
+        raise typer.Exit(1) from None

@@ -1,0 +1,199 @@
+"""`export`: kept answers become a dataset: filtered, split, written. Never touches the network."""
+
+import csv
+import logging
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import orjson
+from tqdm import tqdm
+
+from autolabel import filters
+from autolabel.config import Config
+from autolabel.errors import ImageError, Interrupted
+from autolabel.formats import open_writer
+from autolabel.formats.base import ExportImage, FormatReport, Writer
+from autolabel.formats.images import ImageStore
+from autolabel.formats.tree import check_output, staged
+from autolabel.pipeline import manifest
+from autolabel.pipeline.inventory import sources_of
+from autolabel.pipeline.results import Labelled, Run, Survey
+from autolabel.pipeline.summary import FORMAT_LIMIT, Summary
+from autolabel.splits import SPLITS, assign
+from autolabel.types import Category, Detection, ImageItem
+
+log = logging.getLogger(__name__)
+
+
+def export(
+    config: Config,
+    *,
+    items: Sequence[ImageItem] | None = None,
+    overwrite: bool = False,
+    resplit: bool = False,
+) -> Summary:
+    """Write the dataset of `config` from kept answers; `items` are the images where they are already listed.
+
+    The old dataset is replaced only once the new one is whole, and stays where no image has an answer.
+    Raises UsageError where nothing is labelled yet or the output can't be written.
+    """
+    started = time.monotonic()
+    check_target(config, overwrite=overwrite)
+    with Run(config, items) as run:
+        found = run.survey()
+        if config.export.empty_images == "skip":
+            found = Survey([e for e in found.labelled if _kept(run, e)], found.failures)
+        summary = Summary(
+            images=len(found.labelled) + len(found.failures), labelled=len(found.labelled),
+            failed=len(found.failures), failures=found.failures, run=config.run,
+        )  # fmt: skip
+        if found.labelled:
+            try:
+                _write(run, found, summary, overwrite=overwrite, resplit=resplit)
+            except KeyboardInterrupt:
+                stop = Interrupted("interrupted; the old dataset stays")
+                stop.summary = summary
+                raise stop from None
+    summary.seconds = time.monotonic() - started
+    return summary
+
+
+def check_target(config: Config, *, overwrite: bool) -> None:
+    """Raise OutputError where the output folder may not be replaced or can't be written."""
+    check_output(Path(config.output), overwrite=overwrite, sources=sources_of(config))
+
+
+def _write(run: Run, found: Survey, summary: Summary, *, overwrite: bool, resplit: bool) -> None:
+    config = run.config
+    splits = _splits(run, found.labelled, summary, resplit=resplit)
+    with staged(Path(config.output), overwrite=overwrite) as folder:
+        used = [s for s in SPLITS if config.split.shares[s] > 0 or s in splits.values()]
+        with _Export(run, folder, used, summary) as out:
+            bar = tqdm(found.labelled, unit="image", desc="export", disable=None, leave=False)
+            for entry in bar:
+                out.add(entry, splits[entry.image])
+        summary.failures.sort()
+        _write_failures(folder / "failures.csv", summary.failures)
+        manifest.write(folder / "dataset.json", config, summary, out.reports, out.degradations)
+    summary.output = config.output
+
+
+def _splits(run: Run, entries: Sequence[Labelled], summary: Summary, *, resplit: bool) -> dict[bytes, str]:
+    """Assign the images that have no split yet, record that, and point out what the record contradicts."""
+    settings = run.config.split
+    kept = {} if resplit else run.store.splits()
+    assigned = assign([entry.image for entry in entries], kept, settings.shares, settings.seed)
+    moved = sum(kept.get(image, split) != split for image, split in assigned.items())
+    if moved:
+        summary.warnings.append(f"val would have been empty: {moved} image(s) moved there from another split")
+    now = orjson.dumps({**settings.shares, "seed": settings.seed}).decode()
+    then = run.store.note("split") if kept else None
+    if then is not None and then != now:
+        summary.warnings.append(
+            f"the kept splits were made with {then}, the config says {now}: "
+            "only new images follow it; --resplit starts over"
+        )
+    with run.store.transaction():
+        run.store.put_splits(assigned, afresh=resplit)
+        if then is None:
+            run.store.put_note("split", now)
+    return assigned
+
+
+class _Export:
+    """The open files of one export."""
+
+    def __init__(self, run: Run, folder: Path, splits: Sequence[str], summary: Summary) -> None:
+        config = run.config
+        self._run = run
+        self._summary = summary
+        self._images = ImageStore(config.export.images)
+        self._writers: dict[str, Writer] = {
+            name: open_writer(
+                name,
+                folder / name,
+                run.categories,
+                splits=splits,
+                store=self._images,
+                **config.export.options(name),
+            )
+            for name in config.export.formats
+        }
+        self._dropped_file: IO[str] = (folder / "dropped.csv").open("w", encoding="utf-8", newline="")
+        self._dropped = csv.writer(self._dropped_file, lineterminator="\n")
+        self._dropped.writerow(["image", "class", "prompt", "confidence", "reason", "kept_by"])
+        self.reports: dict[str, FormatReport] = {}
+        self.degradations: Counter[str] = Counter()
+        names = [category.name for category in run.categories]
+        summary.splits = {s: {"images": 0, "instances": dict.fromkeys(names, 0)} for s in splits}
+        summary.prompts = {text: [0, 0] for category in run.categories for text in category.prompts}
+
+    def __enter__(self) -> "_Export":
+        return self
+
+    def __exit__(self, failed: object, *_: object) -> None:
+        self._dropped_file.close()
+        for name, writer in self._writers.items():
+            self.reports[name] = writer.close()
+        if self._images.links_failed:
+            self._summary.warnings.append(
+                f"hard links don't work here: {self._images.links_failed} images were copied instead"
+            )
+
+    def add(self, entry: Labelled, split: str) -> None:
+        """Filter one image and write it into every format."""
+        answered, degradations = self._run.answers(entry)
+        kept, dropped = filters.apply(answered, self._run.categories, self._run.config.filter)
+        image = ExportImage(entry.item.file_name, entry.item.path, entry.width, entry.height, split, kept)
+        try:
+            not_held = {name: writer.add(image) for name, writer in self._writers.items()}
+        except ImageError as error:  # the file has changed or gone since it was labelled
+            self._summary.labelled -= 1
+            self._summary.failed += 1
+            self._summary.failures.append((image.file_name, str(error)))
+            return
+        self.degradations.update(degradations)
+        for drop in dropped:
+            self._drop(image, drop.detection, drop.reason, drop.kept_by)
+        for name, detections in not_held.items():
+            for detection in detections:
+                self._drop(image, detection, FORMAT_LIMIT + name, None)
+        self._count(split, answered, kept)
+
+    def _count(self, split: str, answered: Sequence[Detection], kept: Sequence[Detection]) -> None:
+        summary = self._summary
+        summary.answered += len(answered)
+        summary.exported += len(kept)
+        row: dict[str, Any] = summary.splits[split]
+        row["images"] += 1
+        for detection in answered:
+            summary.prompts[detection.prompt][0] += 1
+        for detection in kept:
+            summary.prompts[detection.prompt][1] += 1
+            row["instances"][self._run.categories[detection.class_id].name] += 1
+
+    def _drop(self, image: ExportImage, detection: Detection, reason: str, kept_by: Detection | None) -> None:
+        self._summary.dropped[reason] += 1
+        category, prompt, confidence = _naming(detection, self._run.categories)
+        winner = "/".join(_naming(kept_by, self._run.categories)) if kept_by else ""
+        self._dropped.writerow([image.file_name, category, prompt, confidence, reason, winner])
+
+
+def _naming(detection: Detection, categories: Sequence[Category]) -> tuple[str, str, str]:
+    confidence = "" if detection.confidence is None else f"{detection.confidence:.6g}"
+    return categories[detection.class_id].name, detection.prompt, confidence
+
+
+def _kept(run: Run, entry: Labelled) -> bool:
+    """Whether any instance of the image is exported."""
+    return bool(filters.apply(run.answers(entry)[0], run.categories, run.config.filter)[0])
+
+
+def _write_failures(path: Path, failures: Sequence[tuple[str, str]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["image", "reason"])
+        table.writerows(failures)

@@ -1,0 +1,109 @@
+"""The images of a run: which there are, what content each has, and which prompts it still needs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+from autolabel.backends import identity
+from autolabel.config import Config
+from autolabel.errors import ImageError, InputError, OutputError
+from autolabel.sources import images
+from autolabel.sources.listing import list_images
+from autolabel.store import WHOLE_IMAGE, FileRow, Store
+from autolabel.types import ImageItem, Prompt
+
+STORE = "answers.sqlite"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked about every image: the prompts in order, where (a cache key), and from which floor up."""
+
+    prompts: tuple[Prompt, ...]
+    source: str
+    floor: float
+
+
+def question(config: Config) -> Question:
+    """The question that `config` asks."""
+    prompts = tuple(Prompt(text, c.id) for c in config.categories for text in c.prompts)
+    return Question(prompts, identity(config.backend), config.label.confidence)
+
+
+def select(config: Config, limit: int | None = None) -> list[ImageItem]:
+    """List the images, or a sample of `limit` of them drawn by the split's seed; in file_name order.
+
+    Raises InputError where there are none, and OutputError where the run folder lies among them.
+    """
+    items = list_images(config.image_sources)
+    for source in config.image_sources:
+        folder = Path(source).resolve()
+        if folder.is_dir() and Path(config.run).resolve().is_relative_to(folder):
+            raise OutputError(
+                f"the run folder {config.run} lies inside the images folder {source}, "
+                "which is never written to; set `run` to a folder elsewhere"
+            )
+    if limit is not None and limit < 1:
+        raise InputError(f"--limit is {limit}; it should be 1 or more")
+    if limit is None or limit >= len(items):
+        return items
+    drawn = sorted(items, key=lambda item: _draw(item.file_name, config.split.seed))[:limit]
+    return sorted(drawn, key=lambda item: item.file_name)
+
+
+def identify(store: Store | None, item: ImageItem) -> FileRow:
+    """The content of an image: from the store where the file has not changed since, else read and kept.
+
+    Raises ImageError where the file can't be read as an image.
+    """
+    path = str(item.path)
+    try:
+        stat = item.path.stat()
+    except OSError:
+        return _read(item.path)
+    row = store.file(path, stat.st_size, stat.st_mtime_ns) if store else None
+    if row is None:
+        row = _read(item.path)
+        if store:
+            store.put_file(path, stat.st_size, stat.st_mtime_ns, row)
+    return row
+
+
+def missing(store: Store | None, image: bytes, asked: Question) -> tuple[Prompt, ...]:
+    """The prompts that no kept answer serves."""
+    kept = store.answered(image, asked.source, asked.floor) if store else {}
+    return tuple(prompt for prompt in asked.prompts if prompt.text not in kept)
+
+
+def why_unanswered(store: Store, image: bytes, asked: Question) -> str | None:
+    """The reason that an image has no whole answer; None where it has one."""
+    unanswered = missing(store, image, asked)
+    if not unanswered:
+        return None
+    reasons = store.failures(image, asked.source)
+    texts = (*(prompt.text for prompt in unanswered), WHOLE_IMAGE)
+    return next((reasons[text] for text in texts if text in reasons), "not asked yet")
+
+
+def store_path(config: Config) -> Path:
+    """Where the run's answers are kept."""
+    return Path(config.run) / STORE
+
+
+def sources_of(config: Config) -> Sequence[Path]:
+    """The folders that must not be written to."""
+    return [Path(source) for source in config.image_sources if Path(source).is_dir()]
+
+
+def _read(path: Path) -> FileRow:
+    data = images.read_bytes(path)
+    try:
+        info = images.probe(data)
+    except ImageError:
+        return FileRow(images.digest(data), 0, 0)
+    return FileRow(images.digest(data), info.width, info.height)
+
+
+def _draw(file_name: str, seed: int) -> bytes:
+    return blake2b(file_name.encode(), key=str(seed).encode()[:64], digest_size=16).digest()

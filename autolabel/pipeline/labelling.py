@@ -1,0 +1,264 @@
+"""`label`: ask for what is not kept yet, and keep every answer as it comes."""
+
+import logging
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from types import FrameType
+from typing import Any
+
+from tqdm import tqdm
+
+from autolabel.backends import limits_of, open_backend
+from autolabel.backends.base import Backend, Meter
+from autolabel.config import Config
+from autolabel.engines.local import run_local
+from autolabel.errors import (
+    AnswerError,
+    ConfigError,
+    ImageError,
+    Interrupted,
+    SameRefusal,
+    StopRun,
+)
+from autolabel.labeler import Labeler, Record, Task, to_frame
+from autolabel.pipeline.inventory import (
+    Question,
+    identify,
+    missing,
+    question,
+    select,
+    store_path,
+    why_unanswered,
+)
+from autolabel.pipeline.summary import Summary
+from autolabel.store import Exchange, FileRow, Store
+from autolabel.types import ImageItem, Prompt
+
+log = logging.getLogger(__name__)
+
+FIRST_REFUSALS = 3  # the same refusal for so many images before any answer ends the run
+AHEAD = 2  # threads that make pictures ready while all requests wait
+LATER_REFUSALS = 20  # and for so many in a row after that
+
+
+def label(
+    config: Config,
+    *,
+    limit: int | None = None,
+    retry_unclear: bool = False,
+    items: Sequence[ImageItem] | None = None,
+) -> Summary:
+    """Ask the model about every image that has no kept answer, and keep what it says.
+
+    Images that fail are listed in the summary. `items` are the images where they are already listed.
+    Raises UsageError before anything was asked, and StopRun, with the summary so far as its `summary`,
+    where a cause that would hit every image ended the run early.
+    """
+    started = time.monotonic()
+    items = select(config, limit) if items is None else items
+    stop = threading.Event()
+    limits = limits_of(config.backend)
+    if config.label.budget is not None and limits.price_per_request is None:
+        raise ConfigError(
+            f"label.budget is {config.label.budget:g}, but {config.backend.name} states no price; "
+            "set backend.price_per_request, or leave the budget out"
+        )
+    meter = Meter(price=limits.price_per_request, budget=config.label.budget)
+    backend = open_backend(config.backend, floor=config.label.confidence, meter=meter, stop=stop)
+    try:
+        with Store(store_path(config)) as store, store.exclusive(), _signals(stop) as interrupted:
+            job = _Job(config, items, store, backend, meter, stop, retry_unclear)
+            with job.progress:
+                job.work()
+            job.summary.seconds = time.monotonic() - started
+            if interrupted.is_set() and job.stopped is None:
+                job.stopped = Interrupted("interrupted")
+            if job.stopped is not None:
+                job.stopped.summary = job.summary
+                raise job.stopped
+            return job.summary
+    finally:
+        backend.close()
+
+
+class _Job:
+    """One labelling: the state that the stream of records changes."""
+
+    def __init__(
+        self,
+        config: Config,
+        items: Sequence[ImageItem],
+        store: Store,
+        backend: Backend,
+        meter: Meter,
+        stop: threading.Event,
+        retry_unclear: bool,
+    ) -> None:
+        self._items = items
+        self._asked: Question = question(config)
+        self._store = store
+        self._backend = backend
+        self._meter = meter
+        self._stop = stop
+        self._retry_unclear = retry_unclear
+        self._workers = config.label.workers
+        self._worker = Labeler(backend, config.label.confidence, config.label.workers)
+        self._under_way: set[bytes] = set()
+        self._postponed: list[ImageItem] = []
+        self._refusals: Counter[str] = Counter()
+        self._answers_came = False
+        self.stopped: StopRun | None = None
+        self.summary = Summary(images=len(items), run=config.run)
+        self.summary.prompts = {prompt.text: [0, 0] for prompt in self._asked.prompts}
+        # disable=None: no bar where stderr is not a terminal
+        self.progress: tqdm[Any] = tqdm(total=len(items), unit="image", disable=None, leave=False)
+        self._reported = time.monotonic()
+
+    def work(self) -> None:
+        """Label every image; afterwards those whose content was under way under another name."""
+        run_local(
+            self._tasks(self._items), self._worker, self._keep, workers=self._workers + AHEAD, stop=self._stop
+        )
+        if not self._stop.is_set():
+            for item in self._postponed:
+                row = identify(self._store, item)
+                self._count(item, row.image, why_unanswered(self._store, row.image, self._asked))
+        self._tally()
+
+    def _tasks(self, items: Sequence[ImageItem]) -> Iterator[Task]:
+        for item in items:
+            try:
+                row = identify(self._store, item)
+            except ImageError as error:
+                self._fail(item, str(error))
+                continue
+            image = row.image
+            if image in self._under_way:
+                self._postponed.append(item)
+                continue
+            wanted = self._wanted(row)
+            if wanted:
+                self._under_way.add(image)
+                yield Task(item, image, wanted)
+            else:
+                self._count(item, image, why_unanswered(self._store, image, self._asked))
+
+    def _wanted(self, row: FileRow) -> tuple[Prompt, ...]:
+        """The prompts to ask for. What a host sent before and was not understood is read again first."""
+        if self._backend.limits.free:
+            self._store.forget(row.image, self._asked.source)
+            return self._asked.prompts
+        wanted = missing(self._store, row.image, self._asked)
+        unread = self._store.unread(row.image, self._asked.source) if wanted else []
+        for exchange in unread:
+            if self._read_again(row, exchange) or not self._retry_unclear:
+                wanted = tuple(prompt for prompt in wanted if prompt.text not in exchange.prompts)
+        return wanted
+
+    def _read_again(self, row: FileRow, exchange: Exchange) -> bool:
+        by_text = {prompt.text: prompt for prompt in self._asked.prompts}
+        prompts = [by_text.get(text, Prompt(text, 0)) for text in exchange.prompts]
+        wh = (row.width, row.height)
+        size = (exchange.sent_wh[1], exchange.sent_wh[0])
+        try:
+            answer = self._backend.read(exchange.body, size, prompts)
+        except AnswerError:
+            return False
+        detections = tuple(to_frame(answer.detections, wh))
+        read = replace(exchange, detections=detections, degradations=answer.degradations, reason=None)
+        self._store.put(row.image, self._asked.source, wh, [read])
+        return True
+
+    def _keep(self, record: Record) -> None:
+        """Store what came, in this thread, then look whether the run has to end."""
+        task = record.task
+        if record.exchanges:
+            self._store.put(task.image, self._asked.source, record.wh, record.exchanges)
+        if record.stop is not None:
+            self.stopped = self.stopped or record.stop
+            self._stop.set()
+        elif record.refusal != "interrupted":
+            self._watch(record)
+            self._count(task.item, task.image, record.reason)
+        self._under_way.discard(task.image)
+
+    def _watch(self, record: Record) -> None:
+        """End the run where the images in a row met the same refusal."""
+        if record.refusal is None:
+            self._refusals.clear()
+            self._answers_came = self._answers_came or record.reason is None
+            return
+        if record.refusal not in self._refusals:
+            self._refusals.clear()
+        self._refusals[record.refusal] += 1
+        most = LATER_REFUSALS if self._answers_came else FIRST_REFUSALS
+        if self._refusals[record.refusal] >= most and self.stopped is None:
+            self.stopped = SameRefusal(f"{most} images in a row met the same refusal: {record.reason}")
+            self._stop.set()
+
+    def _count(self, item: ImageItem, image: bytes, reason: str | None) -> None:
+        if reason is not None:
+            self._fail(item, reason)
+            return
+        self.summary.labelled += 1
+        kept = self._store.answered(image, self._asked.source, self._asked.floor)
+        for prompt, hits in self.summary.prompts.items():
+            hits[0] += kept.get(prompt, 0)
+        self._advance()
+
+    def _fail(self, item: ImageItem, reason: str) -> None:
+        self.summary.failed += 1
+        self.summary.failures.append((item.file_name, reason))
+        self._advance()
+
+    def _advance(self) -> None:
+        meter = self._meter
+        cost = "" if meter.cost is None else f"${meter.cost:.2f}"
+        self.progress.set_postfix(
+            requests=meter.requests, failed=self.summary.failed, cost=cost, refresh=False
+        )
+        self.progress.update()
+        if self.progress.disable and time.monotonic() - self._reported > 30:
+            self._reported = time.monotonic()
+            done = self.summary.labelled + self.summary.failed
+            log.info(
+                "%d of %d images, %d requests, %d failed %s",
+                done, self.summary.images, meter.requests, self.summary.failed, cost,
+            )  # fmt: skip
+
+    def _tally(self) -> None:
+        summary, meter = self.summary, self._meter
+        summary.requests, summary.retries, summary.cost = meter.requests, meter.retries, meter.cost
+        summary.answered = sum(hits[0] for hits in summary.prompts.values())
+        summary.failures.sort()
+
+
+@contextmanager
+def _signals(stop: threading.Event) -> Iterator[threading.Event]:
+    """Make the first SIGINT or SIGTERM end the run in order; the second interrupts at once.
+
+    Yields an event that says whether one came. Outside the main thread signals stay as they are.
+    """
+    interrupted = threading.Event()
+
+    def handle(_signum: int, _frame: FrameType | None) -> None:
+        if interrupted.is_set():
+            raise KeyboardInterrupt
+        interrupted.set()
+        stop.set()
+        log.warning("interrupted: finishing the requests under way; again to stop at once")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupted
+        return
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield interrupted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

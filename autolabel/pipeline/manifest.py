@@ -1,0 +1,63 @@
+"""dataset.json: what a dataset was made of, to make it again. Holds no key, clock or local path."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from autolabel.backends import base_url_of
+from autolabel.config import Config
+from autolabel.formats.base import FormatReport
+from autolabel.pipeline.summary import Summary
+from autolabel.version import __version__
+
+
+def write(
+    path: Path,
+    config: Config,
+    summary: Summary,
+    reports: Mapping[str, FormatReport],
+    degradations: Mapping[str, int],
+) -> None:
+    """Write the manifest. `degradations` counts instances by what the host's answer could not hold."""
+    losses: dict[str, Any] = {"answers": dict(sorted(degradations.items()))} if degradations else {}
+    losses |= {name: report.degradations for name, report in reports.items() if report.degradations}
+    data = {
+        "version": __version__,
+        "config": _config(config),
+        "model": {
+            "backend": config.backend.name,
+            "model": config.backend.model,
+            "base_url": base_url_of(config.backend),
+        },
+        "classes": [category.name for category in config.categories],
+        "images": {"labelled": summary.labelled, "failed": summary.failed},
+        "splits": summary.splits,
+        "instances": {"answered": summary.answered, "exported": summary.exported},
+        "dropped": dict(sorted(summary.dropped.items())),
+        "degradations": losses,
+        "renamed": {name: report.renamed for name, report in reports.items() if report.renamed},
+        "renamed_classes": {
+            name: report.renamed_classes for name, report in reports.items() if report.renamed_classes
+        },
+        "warnings": summary.warnings,
+    }
+    path.write_bytes(orjson.dumps(data, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+
+
+def _config(config: Config) -> dict[str, Any]:
+    """What changes the dataset: not where it lies, nor how fast or for how much it was asked."""
+    data = config.model_dump(mode="json", exclude={"run", "output"})
+    data["images"] = [_portable(source) for source in config.image_sources]
+    data["label"] = {"confidence": config.label.confidence}
+    backend = data["backend"]
+    data["backend"] = {key: backend[key] for key in ("name", "model", "base_url", "answers")}
+    if backend["answers"] is not None:
+        data["backend"]["answers"] = _portable(backend["answers"])
+    return data
+
+
+def _portable(path: str) -> str:
+    """A path as it was given, or its last part where it names a place on this machine only."""
+    return Path(path).name if Path(path).is_absolute() else Path(path).as_posix()

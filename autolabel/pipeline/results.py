@@ -1,0 +1,102 @@
+"""The kept answers of a run as results: one image at a time, in file_name order, without a network."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from autolabel import filters
+from autolabel.config import Config
+from autolabel.errors import ImageError, InputError
+from autolabel.pipeline.inventory import Question, identify, question, select, store_path, why_unanswered
+from autolabel.store import Store
+from autolabel.types import Category, Detection, ImageItem, ImageResult
+
+
+class Labelled(NamedTuple):
+    """An image with a whole answer: its content and its size in upright pixels."""
+
+    item: ImageItem
+    image: bytes
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Which images have a whole answer, and why each of the others has not; in file_name order."""
+
+    labelled: list[Labelled] = field(default_factory=list)
+    failures: list[tuple[str, str]] = field(default_factory=list)
+
+
+class Run:
+    """The kept answers of a configuration. Use as a context manager, or let it be closed with the process."""
+
+    def __init__(self, config: Config, items: Sequence[ImageItem] | None = None) -> None:
+        """Open the run of `config`. Raises InputError where nothing was labelled yet."""
+        path = store_path(config)
+        if not path.exists():
+            raise InputError(f"{path} does not exist: nothing is labelled yet; run `autolabel label` first")
+        self.config = config
+        self.categories: list[Category] = config.categories
+        self.store = Store(path)
+        self._items = items
+        self._asked: Question = question(config)
+
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.store.__exit__()
+
+    def survey(self) -> Survey:
+        """Look through all images without reading an answer."""
+        found = Survey()
+        items = select(self.config) if self._items is None else self._items
+        with self.store.transaction():
+            for item in items:
+                try:
+                    row = identify(self.store, item)
+                    reason = why_unanswered(self.store, row.image, self._asked)
+                except ImageError as error:
+                    reason = str(error)
+                if reason is None:
+                    found.labelled.append(Labelled(item, row.image, row.width, row.height))
+                else:
+                    found.failures.append((item.file_name, reason))
+        return found
+
+    def results(self, *, raw: bool = False) -> Iterator[ImageResult]:
+        """Yield every image as it is exported, or with all its answers where `raw`; failed ones too."""
+        found = self.survey()
+        entries = {entry.item.file_name: entry for entry in found.labelled}
+        failed = dict(found.failures)
+        for name in sorted([*entries, *failed]):
+            if name in entries:
+                yield self.result(entries[name], raw=raw)
+            else:
+                yield ImageResult(name, 0, 0, "failed", error=failed[name])
+
+    def result(self, entry: Labelled, *, raw: bool = False) -> ImageResult:
+        """One labelled image as it is exported, or with all its answers where `raw`."""
+        detections, _ = self.answers(entry)
+        if not raw:
+            detections, _ = filters.apply(detections, self.categories, self.config.filter)
+        return ImageResult(entry.item.file_name, entry.width, entry.height, "labelled", tuple(detections))
+
+    def answers(self, entry: Labelled) -> tuple[list[Detection], list[str]]:
+        """All detections of an image, of the classes of the config, and the degradations of each."""
+        rows = self.store.answers(entry.image, self._asked.source)
+        detections: list[Detection] = []
+        degradations: list[str] = []
+        for prompt in self._asked.prompts:
+            row = rows[prompt.text]
+            detections += [replace(d, class_id=prompt.class_id) for d in row.detections]
+            degradations += [name for name in row.degradations for _ in row.detections]
+            degradations += ["no_score" for d in row.detections if d.confidence is None]
+        return detections, degradations
+
+
+def open_run(config: Config) -> Run:
+    """Open the kept answers of `config`, without a network. Raises InputError where there are none."""
+    return Run(config)

@@ -1,0 +1,34 @@
+"""`run`: label, then export, so that what can't be exported is found before anything is paid for."""
+
+import time
+
+from autolabel.config import Config
+from autolabel.pipeline.exporting import check_target, export
+from autolabel.pipeline.inventory import select
+from autolabel.pipeline.labelling import label
+from autolabel.pipeline.summary import Summary
+
+
+def run(
+    config: Config,
+    *,
+    limit: int | None = None,
+    overwrite: bool = False,
+    resplit: bool = False,
+    retry_unclear: bool = False,
+) -> Summary:
+    """Label the images, or a sample of `limit` of them, and export the dataset.
+
+    Where every image failed nothing is exported and the old dataset stays. Raises UsageError before
+    anything was asked, and StopRun where the labelling ended early, likewise without an export.
+    """
+    started = time.monotonic()
+    items = select(config, limit)
+    check_target(config, overwrite=overwrite)
+    labelled = label(config, items=items, retry_unclear=retry_unclear)
+    if not labelled.labelled:
+        return labelled
+    summary = export(config, items=items, overwrite=overwrite, resplit=resplit)
+    summary.requests, summary.retries, summary.cost = labelled.requests, labelled.retries, labelled.cost
+    summary.seconds = time.monotonic() - started
+    return summary

@@ -1,0 +1,301 @@
+"""The run's memory, one SQLite file: kept answers with their bodies, failures and split assignments.
+
+A row of `answers` is one prompt on one image, keyed by what was asked (content, prompt, source), never by
+a file's name. WAL with one commit per image: a killed process loses nothing that was written, and a commit
+costs no disk flush. Only one thread writes.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+import zstandard
+
+from autolabel.errors import OutputError
+from autolabel.types import RLE, Detection
+
+VERSION = 1
+_SCHEMA = """
+CREATE TABLE files (
+    path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, image BLOB, width INTEGER, height INTEGER
+) WITHOUT ROWID;
+CREATE TABLE bodies (
+    id INTEGER PRIMARY KEY, prompts TEXT, floor REAL, sent_width INTEGER, sent_height INTEGER, body BLOB
+);
+CREATE TABLE answers (
+    id INTEGER PRIMARY KEY, image BLOB, source TEXT, prompt TEXT, floor REAL,
+    width INTEGER, height INTEGER, instances INTEGER, detections BLOB, degradations TEXT,
+    body INTEGER REFERENCES bodies (id)
+);
+CREATE UNIQUE INDEX answers_by_question ON answers (image, source, prompt);
+CREATE TABLE failures (
+    image BLOB, source TEXT, prompt TEXT, reason TEXT, body INTEGER REFERENCES bodies (id),
+    PRIMARY KEY (image, source, prompt)
+) WITHOUT ROWID;
+CREATE TABLE splits (image BLOB PRIMARY KEY, split TEXT) WITHOUT ROWID;
+CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
+"""
+WHOLE_IMAGE = ""  # stands for the prompt where a failure is the image's own
+
+
+@dataclass(frozen=True, slots=True)
+class FileRow:
+    """What is known of a file's content: its digest, and the upright size in pixels (0 where unread)."""
+
+    image: bytes
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRow:
+    """The kept answer to one prompt, detections in the upright frame of `width` x `height` pixels.
+
+    `degradations` name what the host's answer could not hold, such as "holes".
+    """
+
+    prompt: str
+    width: int
+    height: int
+    detections: list[Detection]
+    degradations: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One request about an image, and what came of it.
+
+    Either `detections`, in the upright frame, answer all `prompts`; or `reason` says why they don't.
+    `body` is what the host sent (empty where it sent nothing), for a picture of `sent_wh` pixels.
+    """
+
+    prompts: tuple[str, ...]
+    floor: float
+    sent_wh: tuple[int, int] = (0, 0)
+    body: bytes = b""
+    detections: Sequence[Detection] = ()
+    degradations: tuple[str, ...] = ()
+    reason: str | None = None
+
+
+class Store:
+    """An open run file. Use as a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create `path`. Raises OutputError where that can't be done."""
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(path, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            self._prepare(path)
+        except (OSError, sqlite3.Error) as error:
+            raise OutputError(
+                f"{path} can't be opened as a run file ({error}); choose another `run`"
+            ) from None
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._db.close()
+
+    def file(self, path: str, size: int, mtime_ns: int) -> FileRow | None:
+        """What is known of the file, unless it changed in size or time since."""
+        row = self._db.execute(
+            "SELECT image, width, height FROM files WHERE path = ? AND size = ? AND mtime_ns = ?",
+            (path, size, mtime_ns),
+        ).fetchone()
+        return FileRow(*row) if row else None
+
+    def put_file(self, path: str, size: int, mtime_ns: int, row: FileRow) -> None:
+        """Remember a file's content."""
+        self._db.execute(
+            "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)",
+            (path, size, mtime_ns, row.image, row.width, row.height),
+        )
+
+    def answered(self, image: bytes, source: str, floor: float) -> dict[str, int]:
+        """Prompt to number of instances, of the kept answers that serve a request with `floor`."""
+        rows = self._db.execute(
+            "SELECT prompt, instances FROM answers WHERE image = ? AND source = ? AND floor <= ?",
+            (image, source, floor),
+        )
+        return dict(rows.fetchall())
+
+    def answers(self, image: bytes, source: str) -> dict[str, AnswerRow]:
+        """Prompt to kept answer for an image, detections with class_id 0 (a class belongs to the config)."""
+        rows = self._db.execute(
+            "SELECT prompt, width, height, detections, degradations FROM answers "
+            "WHERE image = ? AND source = ?",
+            (image, source),
+        )
+        return {
+            prompt: AnswerRow(
+                prompt, w, h, _unpack(prompt, (h, w), blob), tuple(filter(None, degradations.split(",")))
+            )
+            for prompt, w, h, blob, degradations in rows
+        }
+
+    def failures(self, image: bytes, source: str) -> dict[str, str]:
+        """Prompt to reason for an image; WHOLE_IMAGE where it could not be sent at all."""
+        rows = self._db.execute(
+            "SELECT prompt, reason FROM failures WHERE image = ? AND source = ?", (image, source)
+        )
+        return dict(rows.fetchall())
+
+    def unread(self, image: bytes, source: str) -> list[Exchange]:
+        """The kept bodies that were not understood, each with the prompts it was to answer."""
+        rows = self._db.execute(
+            "SELECT prompts, floor, sent_width, sent_height, body, reason FROM bodies JOIN "
+            "(SELECT body AS id, min(reason) AS reason FROM failures WHERE image = ? AND source = ? "
+            "GROUP BY body) USING (id) ORDER BY id",
+            (image, source),
+        )
+        return [
+            Exchange(tuple(orjson.loads(prompts)), floor, (w, h), zstandard.decompress(body), reason=reason)
+            for prompts, floor, w, h, body, reason in rows
+        ]
+
+    def put(self, image: bytes, source: str, wh: tuple[int, int], exchanges: Iterable[Exchange]) -> None:
+        """Keep what was asked about an image of `wh` upright pixels, in one commit.
+
+        An answer replaces an older one and ends its prompt's failure; a failure replaces no answer.
+        """
+        with self.transaction():
+            for exchange in exchanges:
+                body_id = self._put_body(exchange)
+                for prompt in exchange.prompts:
+                    self._put_outcome(image, source, prompt, wh, exchange, body_id)
+
+    def forget(self, image: bytes, source: str) -> None:
+        """Drop the kept answers and failures of an image: of a source that costs nothing to ask again."""
+        with self.transaction():
+            for table in ("answers", "failures"):
+                self._db.execute(
+                    f"DELETE FROM {table} WHERE image = ? AND source = ?",  # noqa: S608  (a constant)
+                    (image, source),
+                )
+
+    def splits(self) -> dict[bytes, str]:
+        """Image content to split, for every image that was ever assigned."""
+        return dict(self._db.execute("SELECT image, split FROM splits").fetchall())
+
+    def put_splits(self, assigned: Mapping[bytes, str], *, afresh: bool = False) -> None:
+        """Record assignments; `afresh` forgets the old ones first."""
+        with self.transaction():
+            if afresh:
+                self._db.execute("DELETE FROM splits")
+            self._db.executemany("INSERT OR REPLACE INTO splits VALUES (?, ?)", assigned.items())
+
+    def note(self, name: str) -> str | None:
+        """A remembered text, such as the shares that the splits were made with."""
+        row = self._db.execute("SELECT value FROM notes WHERE name = ?", (name,)).fetchone()
+        return row[0] if row else None
+
+    def put_note(self, name: str, value: str) -> None:
+        """Remember a text."""
+        self._db.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, value))
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Keep other processes from labelling into this run. Raises OutputError where one already does.
+
+        The lock is SQLite's own on a file beside the store, so it ends with the process, however that dies.
+        """
+        lock = sqlite3.connect(self.path.with_name("lock.sqlite"), timeout=0, isolation_level=None)
+        try:
+            lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError:
+            lock.close()
+            raise OutputError(
+                f"another autolabel is labelling into {self.path.parent}; wait, or choose another `run`"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """One commit for what happens inside; nothing of it stays where it raises."""
+        if self._db.in_transaction:
+            yield
+            return
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    def _prepare(self, path: Path) -> None:
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            with self.transaction():
+                # executescript would commit by itself
+                for statement in _SCHEMA.split(";\n"):
+                    self._db.execute(statement)
+                self._db.execute(f"PRAGMA user_version = {VERSION}")
+        elif version != VERSION:
+            raise OutputError(
+                f"{path} was written by another version of autolabel (layout {version}, not {VERSION}); "
+                "use that version, or choose another `run`"
+            )
+
+    def _put_body(self, exchange: Exchange) -> int | None:
+        if not exchange.body:
+            return None
+        prompts = orjson.dumps(exchange.prompts).decode()
+        return self._db.execute(
+            "INSERT INTO bodies (prompts, floor, sent_width, sent_height, body) VALUES (?, ?, ?, ?, ?)",
+            (prompts, exchange.floor, *exchange.sent_wh, _deflate(exchange.body)),
+        ).lastrowid
+
+    def _put_outcome(
+        self,
+        image: bytes,
+        source: str,
+        prompt: str,
+        wh: tuple[int, int],
+        exchange: Exchange,
+        body_id: int | None,
+    ) -> None:
+        if exchange.reason is not None:
+            self._db.execute(
+                "INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?)",
+                (image, source, prompt, exchange.reason, body_id),
+            )
+            return
+        detections = [d for d in exchange.detections if d.prompt == prompt]
+        packed = (len(detections), _pack(detections), ",".join(exchange.degradations))
+        self._db.execute(
+            "INSERT OR REPLACE INTO answers (image, source, prompt, floor, width, height, "
+            "instances, detections, degradations, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (image, source, prompt, exchange.floor, *wh, *packed, body_id),
+        )
+        self._db.execute(
+            "DELETE FROM failures WHERE image = ? AND source = ? AND prompt IN (?, ?)",
+            (image, source, prompt, WHOLE_IMAGE),
+        )
+
+
+def _pack(detections: Iterable[Detection]) -> bytes:
+    """Detections as compressed JSON: a list of [confidence, counts, track_id]."""
+    return _deflate(orjson.dumps([[d.confidence, d.mask.counts.decode(), d.track_id] for d in detections]))
+
+
+def _unpack(prompt: str, size: tuple[int, int], blob: bytes) -> list[Detection]:
+    return [
+        Detection(0, confidence, prompt, RLE(size, counts.encode()), track_id)
+        for confidence, counts, track_id in orjson.loads(zstandard.decompress(blob))
+    ]
+
+
+def _deflate(data: bytes) -> bytes:
+    return zstandard.compress(data, 3)
