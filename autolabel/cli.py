@@ -250,10 +250,10 @@ def _finish(summary: "Summary", as_json: bool) -> None:
 
 
 def _show(summary: "Summary", as_json: bool) -> None:
-    for line in summary.lines():
+    for line in summary.troubles():
         typer.echo(line, err=True)
-    if summary.output:
-        typer.echo(f"wrote {summary.output}", err=True)
+    for line in summary.lines():
+        typer.echo(line, err=as_json)
     if as_json:
         typer.echo(json.dumps(summary.to_json()))
 

@@ -30,7 +30,9 @@ def open_backend(settings: BackendConfig, *, floor: float, meter: Meter, stop: t
 
 def limits_of(settings: BackendConfig) -> Limits:
     """Limits with the overrides of `settings`. Opens nothing and needs no key. Raises ConfigError."""
-    return _backend_class(settings).LIMITS.with_overrides(settings)
+    backend = _backend_class(settings)
+    own_server = backend.OWN_SERVERS and base_url_of(settings) != backend.BASE_URL
+    return backend.LIMITS.with_overrides(settings, own_server=own_server)
 
 
 def identity(settings: BackendConfig) -> str:

@@ -23,9 +23,12 @@ class Limits:
     sends_image: bool = True  # False: pixels are never looked at (replay)
     free: bool = False  # answers cost nothing, so they are read anew each time
 
-    def with_overrides(self, settings: BackendConfig) -> "Limits":
-        """Return these limits with the rate and price that the configuration states instead."""
-        limits = self
+    def with_overrides(self, settings: BackendConfig, *, own_server: bool = False) -> "Limits":
+        """Return these limits with the rate and price that the configuration states instead.
+
+        On an `own_server` of the user the vendor's rate and price mean nothing.
+        """
+        limits = replace(self, requests_per_second=None, price_per_request=None) if own_server else self
         if settings.requests_per_second is not None:
             limits = replace(limits, requests_per_second=settings.requests_per_second)
         if settings.price_per_request is not None:
@@ -129,6 +132,7 @@ class BackendClass(Protocol):
     BASE_URL: ClassVar[str | None]  # the vendor's own address; None: nothing is asked over a network
     LIMITS: ClassVar[Limits]
     MODELS: ClassVar[tuple[str, ...]]  # what backend.model may be, the default first; empty: no choice
+    OWN_SERVERS: ClassVar[bool]  # users can run the same server, at another base_url
     TAKES: ClassVar[frozenset[str]]  # which of base_url, auth and answers mean something to it
 
     def __call__(

@@ -24,6 +24,7 @@ class Hosted(ABC):
     BASE_URL: ClassVar[str | None]
     LIMITS: ClassVar[Limits]
     MODELS: ClassVar[tuple[str, ...]] = ()
+    OWN_SERVERS: ClassVar[bool] = False
     TAKES: ClassVar[frozenset[str]] = frozenset({"base_url"})
     PATH: ClassVar[str]
 
@@ -38,7 +39,8 @@ class Hosted(ABC):
     ) -> None:
         base_url = (settings.base_url or str(self.BASE_URL)).rstrip("/")
         self.floor = floor
-        self.limits = self.LIMITS.with_overrides(settings)
+        own_server = base_url != self.BASE_URL
+        self.limits = self.LIMITS.with_overrides(settings, own_server=self.OWN_SERVERS and own_server)
         self._host = Host(
             base_url,
             key=self._key(base_url),
@@ -49,7 +51,7 @@ class Hosted(ABC):
             meter=meter,
             stop=stop,
             retry=retry,
-            advice=self._advice(settings, own_server=base_url != self.BASE_URL),
+            advice=self._advice(settings, own_server=own_server),
         )
 
     def predict(self, picture: Picture, prompts: Sequence[Prompt]) -> Answer:

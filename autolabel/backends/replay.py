@@ -33,6 +33,7 @@ class Replay:
         max_prompts=1_000_000, price_per_request=0.0, threshold=False, sends_image=False, free=True
     )
     MODELS: ClassVar[tuple[str, ...]] = ()
+    OWN_SERVERS: ClassVar[bool] = False
     TAKES: ClassVar[frozenset[str]] = frozenset({"answers"})
 
     def __init__(self, settings: BackendConfig, *, floor: float, meter: Meter, stop: threading.Event) -> None:

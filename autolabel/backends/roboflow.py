@@ -34,6 +34,7 @@ class Roboflow(Hosted):
         requests_per_second=20,  # the vendor's blog on parallel inference; a price is not stated
     )
     MODELS: ClassVar[tuple[str, ...]] = ("concept",)
+    OWN_SERVERS: ClassVar[bool] = True
     TAKES: ClassVar[frozenset[str]] = frozenset({"base_url", "auth"})
     PATH: ClassVar[str] = "/sam3/concept_segment"
 

@@ -14,7 +14,6 @@ from autolabel.errors import ConfigError
 from autolabel.formats.base import ExportImage, FormatReport, Names, short_hash
 from autolabel.formats.images import ImageStore
 from autolabel.formats.voc_masks import MAX_OBJECTS, encode_png, paint, palette
-from autolabel.geometry import rle
 from autolabel.types import Category, Detection
 
 _FOLDERS = ("JPEGImages", "Annotations", "SegmentationClass", "SegmentationObject")
@@ -23,6 +22,8 @@ _LONGEST_STEM = 200  # bytes: names end at 255, and a hash and a suffix follow
 # What splits a line for some reader, ends a field of labelmap.txt, or can't stand in XML.
 _NOT_IN_STEMS = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ufffe\uffff]")
 _NOT_IN_CLASSES = re.compile(r"[:#\x00-\x1f\x7f-\x9f\u2028\u2029\ufffe\uffff]")
+
+_Box = tuple[int, int, int, int]
 
 
 class VocWriter:
@@ -74,7 +75,9 @@ class VocWriter:
             ("SegmentationClass", picture.recolour([item.class_id + 1 for item in held])),
         ):
             (self._base / folder / f"{stem}.png").write_bytes(encode_png(pixels))
-        (self._base / "Annotations" / f"{stem}.xml").write_bytes(self._xml(image, name, held).encode())
+        (self._base / "Annotations" / f"{stem}.xml").write_bytes(
+            self._xml(image, name, held, picture.boxes_xyxy).encode()
+        )
         with self._image_set(image.split).open("ab") as file:
             file.write(f"{stem}\n".encode())
         self._count(picture.hidden)
@@ -109,8 +112,10 @@ class VocWriter:
             lines.append(f"{name}:{red},{green},{blue}::")
         (self._base / "labelmap.txt").write_bytes("".join(f"{line}\n" for line in lines).encode())
 
-    def _xml(self, image: ExportImage, name: str, held: Sequence[Detection]) -> str:
-        objects = "".join(_object_xml(self._classes[item.class_id], item) for item in held)
+    def _xml(self, image: ExportImage, name: str, held: Sequence[Detection], boxes: Sequence[_Box]) -> str:
+        objects = "".join(
+            _object_xml(self._classes[item.class_id], box) for item, box in zip(held, boxes, strict=True)
+        )
         return (
             "<annotation>\n"
             "\t<folder>VOC2012</folder>\n"
@@ -121,8 +126,9 @@ class VocWriter:
         )
 
 
-def _object_xml(name: str, detection: Detection) -> str:
-    x0, y0, width, height = rle.box_xywh(detection.mask)
+def _object_xml(name: str, box_xyxy: _Box) -> str:
+    """One object; its box counts pixels from 1 and includes the last."""
+    x0, y0, x1, y1 = box_xyxy
     return (
         "\t<object>\n"
         f"\t\t<name>{html.escape(name, quote=False)}</name>\n"
@@ -130,7 +136,7 @@ def _object_xml(name: str, detection: Detection) -> str:
         "\t\t<truncated>0</truncated>\n"
         "\t\t<difficult>0</difficult>\n"
         f"\t\t<bndbox><xmin>{x0 + 1}</xmin><ymin>{y0 + 1}</ymin>"
-        f"<xmax>{x0 + width}</xmax><ymax>{y0 + height}</ymax></bndbox>\n"
+        f"<xmax>{x1}</xmax><ymax>{y1}</ymax></bndbox>\n"
         "\t</object>\n"
     )
 

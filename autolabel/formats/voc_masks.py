@@ -23,12 +23,13 @@ _Pixels = NDArray[np.uint8]
 class LabelPicture:
     """`objects` is (h, w): 0 background, k for the k-th kept mask, 255 void.
 
-    `kept` are the indices of the masks that have a pixel, in the order given; `hidden` the number of px
-    that others cover of each kept one.
+    `kept` are the indices of the masks that have a pixel, in the order given. For each of them `boxes_xyxy`
+    has the box of the whole mask (px, ends exclusive), and `hidden` the number of px that others cover.
     """
 
     objects: _Pixels
     kept: list[int]
+    boxes_xyxy: list[tuple[int, int, int, int]]
     hidden: list[int]
 
     def recolour(self, values: Sequence[int]) -> _Pixels:
@@ -39,27 +40,29 @@ class LabelPicture:
 def paint(masks: Sequence[RLE], size: tuple[int, int], void_border: int = 0) -> LabelPicture:
     """Paint at most 254 masks of `size` (height, width), larger ones first; of equal ones the first wins."""
     height, width = size
-    runs = [rle.decode_counts(mask.counts) for mask in masks]
-    bounds = [np.cumsum(each).tolist() for each in runs]
-    areas = [int(each[1::2].sum()) for each in runs]
+    if not masks:
+        return LabelPicture(np.zeros(size, np.uint8), [], [], [])
+    runs = _find_runs(masks, size)
+    areas = [sum(ends) - sum(starts) for starts, ends in runs.bounds]
     canvas = np.zeros(height * width, np.uint8)  # down the columns, as runs go
     for index in sorted(range(len(masks)), key=lambda index: (-areas[index], -index)):
-        edges = iter(bounds[index])
-        for start, end in zip(edges, edges, strict=False):
+        for start, end in zip(*runs.bounds[index], strict=True):
             canvas[start:end] = index + 1
     visible = areas
     if cv2.countNonZero(canvas) < sum(areas):
-        visible = _visible(canvas, bounds)
+        visible = _visible(canvas, runs)
     hidden = [area - seen for area, seen in zip(areas, visible, strict=True)]
     if void_border:
         canvas = _with_void(canvas.reshape(width, height), void_border).reshape(-1)
-        visible = _visible(canvas, bounds)
+        visible = _visible(canvas, runs)
     kept = [index for index, seen in enumerate(visible) if seen]
     if len(kept) < len(masks):
         canvas = _look_up(canvas, {index + 1: nth for nth, index in enumerate(kept, 1)}).reshape(-1)
     # An image of one row or column comes back from cv2 as it is.
     objects = np.asarray(cv2.transpose(canvas.reshape(width, height)), np.uint8).reshape(height, width)
-    return LabelPicture(objects, kept, [hidden[index] for index in kept])
+    return LabelPicture(
+        objects, kept, [runs.boxes[index] for index in kept], [hidden[index] for index in kept]
+    )
 
 
 def encode_png(labels: _Pixels) -> bytes:
@@ -85,13 +88,38 @@ def palette() -> bytes:
     return bytes(colours)
 
 
-def _visible(canvas: _Pixels, bounds: Sequence[Sequence[int]]) -> list[int]:
+@dataclass(frozen=True, slots=True)
+class _Runs:
+    """For each mask: starts and ends (exclusive) of its runs down the columns, and its box, x0 y0 x1 y1."""
+
+    bounds: list[tuple[list[int], list[int]]]
+    boxes: list[tuple[int, int, int, int]]
+
+
+def _find_runs(masks: Sequence[RLE], size: tuple[int, int]) -> _Runs:
+    height, width = size
+    x, y0, y1 = rle.side_by_side(masks)
+    mask, column = np.divmod(x, width + 1)
+    opening = np.searchsorted(mask, np.arange(len(masks)))
+    closing = np.append(opening[1:], len(x))
+    boxes = zip(
+        column[opening].tolist(),
+        np.minimum.reduceat(y0, opening).tolist(),
+        (column[closing - 1] + 1).tolist(),
+        np.maximum.reduceat(y1, opening).tolist(),
+        strict=True,
+    )
+    starts, ends = (column * height + y0).tolist(), (column * height + y1).tolist()
+    cuts = zip(opening.tolist(), closing.tolist(), strict=True)
+    return _Runs([(starts[first:last], ends[first:last]) for first, last in cuts], list(boxes))
+
+
+def _visible(canvas: _Pixels, runs: _Runs) -> list[int]:
     """The number of pixels that each mask has on the canvas, counted between its first and last run."""
-    counts = []
-    for label, edges in enumerate(bounds, 1):
-        last = edges[len(edges) // 2 * 2 - 1]  # background may follow the last run
-        counts.append(int(np.count_nonzero(canvas[edges[0] : last] == label)))
-    return counts
+    return [
+        int(np.count_nonzero(canvas[starts[0] : ends[-1]] == label))
+        for label, (starts, ends) in enumerate(runs.bounds, 1)
+    ]
 
 
 def _with_void(canvas: _Pixels, border: int) -> _Pixels:

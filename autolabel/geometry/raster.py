@@ -16,6 +16,7 @@ from autolabel.types import RLE
 _FAR = 2.0**31  # coordinates beyond are as good as there, and still safe to multiply
 _FAR_POLYGON = 2**14  # pixels around the frame in which COCO polygons keep their shape
 _MAX_CANVAS = 2**26  # pixels of a canvas larger than the frame, for rings that leave it
+_MAX_STEPS = 2**22  # steps between columns that are sorted rather than painted
 _MAX_OUTLINE = 2**24  # pixels of outline; pycocotools takes 100 bytes and more for each
 
 
@@ -40,7 +41,7 @@ def fill_centre_rings(rings: Sequence[ArrayLike], size: tuple[int, int]) -> RLE:
     x, y, across, along = points[:, 0], points[:, 1], np.abs(steps[:, 0]), np.abs(steps[:, 1])
     slanted = (across != along) & (across != 0) & (along != 0)
     inside = points.min() >= 0 and x.max() < size[1] and y.max() < size[0]
-    if inside and not slanted.any():
+    if inside and not slanted.any() and int(across.sum()) <= _MAX_STEPS:
         return _fill_by_runs(points, steps, np.repeat(np.arange(len(checked)), lengths), size)
     return _fill_on_canvas(checked, size)
 

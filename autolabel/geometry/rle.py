@@ -93,19 +93,21 @@ def from_bitmap(
     left, top = offset_xy
     if min(left, top) < 0 or top + bitmap.shape[0] > height or left + bitmap.shape[1] > width:
         raise ValueError(f"a bitmap of {bitmap.shape} at {offset_xy} does not fit a frame of {size}")
-    pixels = np.ascontiguousarray(bitmap).view(np.uint8)
-    x, y, box_width, box_height = cv2.boundingRect(pixels) if pixels.size else (0, 0, 0, 0)
-    if not box_width:
+    rows = np.logical_or.reduce(bitmap, axis=1)
+    if not rows.any():
         return empty(size)
+    y0, y1 = _extent(rows)
+    x0, x1 = _extent(np.logical_or.reduce(bitmap[y0:y1], axis=0))
+    pixels = bitmap[y0:y1, x0:x1].view(np.uint8)
     # The columns as rows, each closed by a background pixel, so that no run goes over a column's end.
-    columns = np.zeros((box_width, box_height + 1), np.bool_)
-    columns[:, :-1] = cv2.transpose(pixels[y : y + box_height, x : x + box_width])
+    columns = np.zeros((x1 - x0, y1 - y0 + 1), np.bool_)
+    columns[:, :-1] = cv2.transpose(pixels)
     flat = columns.ravel()
     changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
     if flat[0]:
         changes = np.concatenate(([0], changes))
-    column, row = np.divmod(changes, box_height + 1)
-    return _from_changes((column + (left + x)) * height + (row + (top + y)), size)
+    column, row = np.divmod(changes, y1 - y0 + 1)
+    return _from_changes((column + (left + x0)) * height + (row + (top + y0)), size)
 
 
 def to_bitmap(rle: RLE) -> NDArray[np.bool_]:
@@ -212,6 +214,11 @@ def check_frame(size: tuple[int, int]) -> None:
     height, width = size
     if height < 1 or width < 1 or height * width > _MAX_PIXELS:
         raise ValueError(f"a mask cannot have {height} x {width} pixels")
+
+
+def _extent(some: NDArray[np.bool_]) -> tuple[int, int]:
+    """The first true element and the one after the last."""
+    return int(some.argmax()), len(some) - int(some[::-1].argmax())
 
 
 def _listed_runs(counts: object) -> NDArray[np.int64]:

@@ -71,6 +71,11 @@ class Summary:
         elif self.prompts:
             hits = ", ".join(f"{prompt} {n[0]}" for prompt, n in self.prompts.items())
             yield f"answers: {self.answered} instances ({hits})"
+        if self.output:
+            yield f"wrote {self.output}"
+
+    def troubles(self) -> Iterator[str]:
+        """Yield what needs attention: failed images and warnings."""
         yield from _first("failed", [f"{name}: {reason}" for name, reason in self.failures])
         yield from (f"warning: {warning}" for warning in self.warnings)
 

@@ -59,7 +59,7 @@ def check_one_ring(bitmap):
     bridges = set()
     for one, other in zip(ring.tolist(), np.roll(ring, -1, axis=0).tolist(), strict=True):
         if part_of[tuple(one)] != part_of[tuple(other)]:
-            cv2.line(allowed, one, other, [1])
+            cv2.fillPoly(allowed, [np.array([one, other], np.int32)], [1])
             bridges.add(frozenset((tuple(one), tuple(other))))
     assert len(bridges) == len(separate) - 1
     assert canvas[bitmap].all()

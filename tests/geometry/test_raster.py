@@ -161,6 +161,14 @@ def test_what_is_no_polygon_is_refused(polygon):
         raster.from_polygons([[1, 1, 5, 1, 5, 5], polygon], (9, 9))
 
 
+def test_an_endless_ring_costs_no_memory():
+    """A ring that crosses the frame a hundred thousand times is painted like any other."""
+    ring = np.array([[0, 2], [3999, 2]] * 50_000 + [[3999, 4], [0, 4]])
+    bitmap = np.zeros((6, 4000), np.bool_)
+    bitmap[2:5] = True
+    assert same(raster.fill_centre_rings([ring], bitmap.shape), bitmap)
+
+
 def test_an_endless_outline_is_refused():
     """A polygon that would take gigabytes to paint is a ValueError."""
     with pytest.raises(ValueError, match="longer than"):
