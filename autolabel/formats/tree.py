@@ -11,9 +11,6 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from autolabel.errors import OutputError
-from autolabel.formats.images import ImageStore
-
-__all__ = ["LISTING", "ImageStore", "check_output", "staged"]
 
 LISTING = ".autolabel-files"  # every other file of the folder, one a line, sorted
 

@@ -1,6 +1,7 @@
 """dataset.json: what a dataset was made of, to make it again. Holds no key, clock or local path."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,8 @@ def _config(config: Config) -> dict[str, Any]:
     """What changes the dataset: not where it lies, nor how fast or for how much it was asked."""
     data = config.model_dump(mode="json", exclude={"run", "output"})
     data["images"] = [_portable(source) for source in config.image_sources]
+    # the thresholds that hold for each class: a null in the file may mean "off" or "as the filter says"
+    data["classes"] = [asdict(category) for category in config.categories]
     data["label"] = {"confidence": config.label.confidence}
     backend = data["backend"]
     data["backend"] = {key: backend[key] for key in ("name", "model", "base_url", "answers")}

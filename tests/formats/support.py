@@ -9,7 +9,7 @@ from PIL import Image
 
 from autolabel.formats import open_writer
 from autolabel.formats.base import ExportImage, FormatReport
-from autolabel.formats.tree import ImageStore
+from autolabel.formats.images import ImageStore
 from autolabel.geometry import rle
 from autolabel.types import Category, Detection
 

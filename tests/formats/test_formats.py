@@ -11,7 +11,7 @@ from PIL import Image
 from autolabel.errors import ConfigError, ImageError
 from autolabel.formats import FORMATS, open_writer
 from autolabel.formats.base import Names
-from autolabel.formats.tree import ImageStore
+from autolabel.formats.images import ImageStore
 from tests.formats.support import (
     NASTY_NAMES,
     SPLITS,

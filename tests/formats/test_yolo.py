@@ -9,7 +9,7 @@ import yaml
 
 from autolabel.errors import ConfigError
 from autolabel.formats import yolo
-from autolabel.formats.tree import ImageStore
+from autolabel.formats.images import ImageStore
 from tests.formats.support import (
     NASTY_NAMES,
     box_mask,
