@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import signal
 import sys
 import traceback
@@ -196,6 +197,8 @@ def preview(
 def _config_file(path: str, overrides: list[str] | None) -> "Config":
     from autolabel.config import load_config  # noqa: PLC0415
 
+    if Path(path).is_dir():
+        raise UsageError(f"{path} is a folder, and a config is needed here: that of its run, config.yaml")
     return load_config(path, overrides or ())
 
 
@@ -277,12 +280,16 @@ def _exit_codes(as_json: bool = False, source: str = "CONFIG") -> Iterator[None]
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
         typer.echo("autolabel: interrupted", err=True)
-        raise typer.Exit(130) from None
+        sys.stdout.flush()
+        os._exit(130)  # a second Ctrl-C: don't wait for the threads of requests under way
     except AutolabelError as error:
         typer.echo(redact(f"autolabel: {error}"), err=True)
         raise typer.Exit(1) from None
     except typer.Exit:
         raise
+    except OSError as error:  # a full disk, say: nothing of it is a bug's
+        typer.echo(redact(f"autolabel: {error}"), err=True)
+        raise typer.Exit(1) from None
     except Exception:  # the last resort: a bug, shown whole but for keys  # noqa: BLE001
         typer.echo(redact(traceback.format_exc()), err=True)
         typer.echo("autolabel: an unexpected error, shown above; please report it", err=True)

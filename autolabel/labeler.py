@@ -101,7 +101,8 @@ class Labeler:
     def _ask(self, picture: Picture, prompts: Sequence[Prompt], wh: tuple[int, int]) -> Exchange:
         with self._slots:
             answer = self._backend.predict(picture, prompts)
-        return self._exchange(picture, prompts, body=answer.body, answer=answer, wh=wh)
+        body = b"" if self._backend.limits.free else answer.body  # what was paid for is kept
+        return self._exchange(picture, prompts, body=body, answer=answer, wh=wh)
 
     def _exchange(
         self,

@@ -20,6 +20,7 @@ import orjson
 
 from autolabel import Config, run
 from autolabel.geometry import rle
+from benchmarks.export import blob
 
 PER_IMAGE = 40  # images that share their pixels but for a few, so that making them is quick
 
@@ -87,7 +88,7 @@ def write(images: int, wh: tuple[int, int], instances: int) -> None:
         noise = rng.integers(0, 255, (wh[1] // 8, wh[0] // 8, 3), dtype=np.uint8)
         scene = cv2.resize(noise, wh, interpolation=cv2.INTER_CUBIC)
         data = cv2.imencode(".jpg", scene, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
-        found = orjson.dumps({"detections": [blob(rng, wh) for _ in range(instances)]})
+        found = orjson.dumps({"detections": [detection(rng, wh) for _ in range(instances)]})
         for i in range(start, min(start + PER_IMAGE, images)):
             # a comment segment makes another content of the same pixels
             note = f"{i:08}".encode()
@@ -96,13 +97,9 @@ def write(images: int, wh: tuple[int, int], instances: int) -> None:
             Path(f"answers/{i:06}.jpg.json").write_bytes(found)
 
 
-def blob(rng: np.random.Generator, wh: tuple[int, int]) -> dict[str, object]:
-    """A star-shaped object of about 2 % of the image."""
-    angle = np.linspace(0, 2 * np.pi, 40, endpoint=False)
-    radius = rng.uniform(0.5, 1, 40) * wh[1] * 0.11
-    centre = rng.uniform(0.1, 0.9, 2) * wh
-    points = (centre + np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1)).round().astype(np.int32)
-    mask = rle.from_bitmap(cv2.fillPoly(np.zeros(wh[::-1], np.uint8), [points], 1))
+def detection(rng: np.random.Generator, wh: tuple[int, int]) -> dict[str, object]:
+    """One object in the form that the replay backend reads."""
+    mask = rle.from_bitmap(blob(rng, *wh))
     segmentation = {"size": list(mask.size), "counts": mask.counts.decode()}
     return {"prompt": "thing", "confidence": round(rng.uniform(0.5, 1), 3), "segmentation": segmentation}
 

@@ -63,7 +63,8 @@ def export(
 
 def check_target(config: Config, *, overwrite: bool) -> None:
     """Raise OutputError where the output folder may not be replaced or can't be written."""
-    check_output(Path(config.output), overwrite=overwrite, sources=sources_of(config))
+    output, run = Path(config.output), Path(config.run)
+    check_output(output, overwrite=overwrite, sources=sources_of(config), keep=[run])
 
 
 def _write(run: Run, found: Survey, summary: Summary, *, overwrite: bool, resplit: bool) -> None:
@@ -149,6 +150,8 @@ class _Export:
         kept, dropped = filters.apply(answered, self._run.categories, self._run.config.filter)
         image = ExportImage(entry.item.file_name, entry.item.path, entry.width, entry.height, split, kept)
         try:
+            if self._run.config.export.images != "none":
+                self._images.open(image)
             not_held = {name: writer.add(image) for name, writer in self._writers.items()}
         except ImageError as error:  # the file has changed or gone since it was labelled
             self._summary.labelled -= 1

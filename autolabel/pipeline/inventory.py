@@ -37,11 +37,10 @@ def select(config: Config, limit: int | None = None) -> list[ImageItem]:
     Raises InputError where there are none, and OutputError where the run folder lies among them.
     """
     items = list_images(config.image_sources)
-    for source in config.image_sources:
-        folder = Path(source).resolve()
-        if folder.is_dir() and Path(config.run).resolve().is_relative_to(folder):
+    for folder in sources_of(config):
+        if Path(config.run).resolve().is_relative_to(folder.resolve()):
             raise OutputError(
-                f"the run folder {config.run} lies inside the images folder {source}, "
+                f"the run folder {config.run} lies inside the images folder {folder}, "
                 "which is never written to; set `run` to a folder elsewhere"
             )
     if limit is not None and limit < 1:
@@ -92,8 +91,9 @@ def store_path(config: Config) -> Path:
 
 
 def sources_of(config: Config) -> Sequence[Path]:
-    """The folders that must not be written to."""
-    return [Path(source) for source in config.image_sources if Path(source).is_dir()]
+    """The folders that must not be written to, since all below them is an image of the run."""
+    roots = [Path(source.partition("**")[0] or ".") for source in config.image_sources]
+    return [root for root in roots if root.is_dir()]
 
 
 def _read(path: Path) -> FileRow:

@@ -42,7 +42,6 @@ def write(
         "renamed_classes": {
             name: report.renamed_classes for name, report in reports.items() if report.renamed_classes
         },
-        "warnings": summary.warnings,
     }
     path.write_bytes(orjson.dumps(data, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
 

@@ -53,17 +53,16 @@ class Run:
         """Look through all images without reading an answer."""
         found = Survey()
         items = select(self.config) if self._items is None else self._items
-        with self.store.transaction():
-            for item in items:
-                try:
-                    row = identify(self.store, item)
-                    reason = why_unanswered(self.store, row.image, self._asked)
-                except ImageError as error:
-                    reason = str(error)
-                if reason is None:
-                    found.labelled.append(Labelled(item, row.image, row.width, row.height))
-                else:
-                    found.failures.append((item.file_name, reason))
+        for item in items:
+            try:
+                row = identify(self.store, item)
+                reason = why_unanswered(self.store, row.image, self._asked)
+            except ImageError as error:
+                reason = str(error)
+            if reason is None:
+                found.labelled.append(Labelled(item, row.image, row.width, row.height))
+            else:
+                found.failures.append((item.file_name, reason))
         return found
 
     def results(self, *, raw: bool = False) -> Iterator[ImageResult]:
