@@ -74,7 +74,8 @@ def _options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    logging.basicConfig(level=logging.INFO, format="autolabel: %(message)s", stream=sys.stderr)
+    logging.basicConfig(format="autolabel: %(message)s", stream=sys.stderr)
+    logging.getLogger("autolabel").setLevel(logging.INFO)  # httpx would log every request
 
 
 @app.command()

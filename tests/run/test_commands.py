@@ -112,6 +112,12 @@ def test_json_goes_to_stdout_alone(host, photos):
     plain = autolabel("run", config)
     assert plain.err == ""
     assert "\x1b" not in plain.out
+    done = subprocess.run(
+        [sys.executable, "-m", "autolabel", "label", config, "--set", "label.confidence=0.05"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stderr == ""
+    assert "6 requests" in done.stdout
     for line in ("red 6 of 6", "train       5", "6 images: 6 labelled, 0 failed; 0 requests"):
         assert line in plain.out
 
