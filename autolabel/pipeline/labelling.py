@@ -109,7 +109,7 @@ class _Job:
         self._workers = config.label.workers
         self._worker = Labeler(backend, config.label.confidence, config.label.workers)
         self._under_way: set[bytes] = set()
-        self._postponed: list[ImageItem] = []
+        self._postponed: list[tuple[ImageItem, bytes]] = []
         self._refusals: Counter[str] = Counter()
         self._answers_came = False
         self.stopped: StopRun | None = None
@@ -125,9 +125,8 @@ class _Job:
             self._tasks(self._items), self._worker, self._keep, workers=self._workers + AHEAD, stop=self._stop
         )
         if not self._stop.is_set():
-            for item in self._postponed:
-                row = identify(self._store, item)
-                self._count(item, row.image, why_unanswered(self._store, row.image, self._asked))
+            for item, image in self._postponed:
+                self._count(item, image, why_unanswered(self._store, image, self._asked))
         self._tally()
 
     def _tasks(self, items: Sequence[ImageItem]) -> Iterator[Task]:
@@ -139,7 +138,7 @@ class _Job:
                 continue
             image = row.image
             if image in self._under_way:
-                self._postponed.append(item)
+                self._postponed.append((item, image))
                 continue
             wanted = self._wanted(row)
             if wanted:
@@ -156,6 +155,8 @@ class _Job:
         wanted = missing(self._store, row.image, self._asked)
         unread = self._store.unread(row.image, self._asked.source) if wanted else []
         for exchange in unread:
+            if exchange.floor > self._asked.floor:
+                continue  # it would not serve: this is another question
             if self._read_again(row, exchange) or not self._retry_unclear:
                 wanted = tuple(prompt for prompt in wanted if prompt.text not in exchange.prompts)
         return wanted
@@ -190,8 +191,9 @@ class _Job:
     def _watch(self, record: Record) -> None:
         """End the run where the images in a row met the same refusal."""
         if record.refusal is None:
-            self._refusals.clear()
-            self._answers_came = self._answers_came or record.reason is None
+            if record.reason is None:  # a broken file says nothing of the host
+                self._refusals.clear()
+                self._answers_came = True
             return
         if record.refusal not in self._refusals:
             self._refusals.clear()
