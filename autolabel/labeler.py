@@ -5,7 +5,7 @@ touch the store, so that any engine can run it in threads, processes or on other
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from threading import Semaphore
+from threading import Event, Semaphore
 
 from autolabel.backends.base import Answer, Backend
 from autolabel.config import redact
@@ -49,10 +49,12 @@ class Labeler:
     """Asks `backend` for the prompts of a task from the confidence `floor` up, `at_once` requests at a time.
 
     An engine may call it from more threads than that: then pictures are made ready while others wait.
+    A cause that would hit every image sets `stop`, so that no other thread runs into it too.
     """
 
-    def __init__(self, backend: Backend, floor: float, at_once: int) -> None:
+    def __init__(self, backend: Backend, floor: float, *, at_once: int, stop: Event) -> None:
         self._slots = Semaphore(at_once)
+        self._stop = stop
         self._backend = backend
         self._floor = floor if backend.limits.threshold else 0.0
 
@@ -100,7 +102,11 @@ class Labeler:
 
     def _ask(self, picture: Picture, prompts: Sequence[Prompt], wh: tuple[int, int]) -> Exchange:
         with self._slots:
-            answer = self._backend.predict(picture, prompts)
+            try:
+                answer = self._backend.predict(picture, prompts)
+            except StopRun:
+                self._stop.set()  # before another thread gets the slot
+                raise
         body = b"" if self._backend.limits.free else answer.body  # what was paid for is kept
         return self._exchange(picture, prompts, body=body, answer=answer, wh=wh)
 

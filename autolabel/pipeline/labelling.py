@@ -107,7 +107,7 @@ class _Job:
         self._stop = stop
         self._retry_unclear = retry_unclear
         self._workers = config.label.workers
-        self._worker = Labeler(backend, config.label.confidence, config.label.workers)
+        self._worker = Labeler(backend, config.label.confidence, at_once=config.label.workers, stop=stop)
         self._under_way: set[bytes] = set()
         self._postponed: list[tuple[ImageItem, bytes]] = []
         self._refusals: Counter[str] = Counter()
