@@ -3,7 +3,9 @@
 import json
 import logging
 import os
+import shlex
 import signal
+import sqlite3
 import sys
 import traceback
 from collections.abc import Iterator
@@ -114,7 +116,10 @@ def plan(
         cost = "not stated by the host" if result.cost is None else f"${result.cost:.4g}"
         time = "unknown" if result.seconds is None else f"{result.seconds:.0f} s or more"
         typer.echo(f"{result.images} images, {result.cached} of them answered already")
-        typer.echo(f"{result.requests} requests, cost {cost}, time {time}")
+        if result.requests:
+            typer.echo(f"{result.requests} requests, cost {cost}, time {time}")
+        else:
+            typer.echo("nothing to ask")
 
 
 @app.command()
@@ -129,7 +134,7 @@ def label(
     as_json: Json = False,
 ) -> None:
     """Ask the model, and keep the answers."""
-    with _exit_codes(as_json, source):
+    with _exit_codes(as_json, source, overrides):
         from autolabel import pipeline  # noqa: PLC0415
 
         config = _config(source, classes, backend, output, overrides, keep=True)
@@ -145,7 +150,7 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Filter, split and write the dataset from kept answers. Never touches the network."""
-    with _exit_codes(as_json, config):
+    with _exit_codes(as_json, config, overrides):
         from autolabel import pipeline  # noqa: PLC0415
 
         _finish(
@@ -167,7 +172,7 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Label, then export: the main job."""
-    with _exit_codes(as_json, source):
+    with _exit_codes(as_json, source, overrides):
         from autolabel import pipeline  # noqa: PLC0415
 
         config = _config(source, classes, backend, output, overrides, keep=True)
@@ -199,7 +204,8 @@ def _config_file(path: str, overrides: list[str] | None) -> "Config":
     from autolabel.config import load_config  # noqa: PLC0415
 
     if Path(path).is_dir():
-        raise UsageError(f"{path} is a folder, and a config is needed here: that of its run, config.yaml")
+        own = f"runs/{Path(path).resolve().name}/config.yaml"
+        raise UsageError(f"{path} is a folder, and a config is needed here; that of its own run is {own}")
     return load_config(path, overrides or ())
 
 
@@ -219,7 +225,7 @@ def _config(
     if not Path(source).is_dir():
         given = [name for name, value in flags.items() if value]
         if given:
-            raise UsageError(f"{given[0]} goes with a folder of images; {source} is a config: use --set")
+            raise UsageError(f"{given[0]} goes with a folder of images, which {source} is not; use --set")
         return _config_file(source, overrides)
     if not classes or not backend:
         lacking = "--class" if not classes else "--backend"
@@ -262,9 +268,24 @@ def _show(summary: "Summary", as_json: bool) -> None:
         typer.echo(json.dumps(summary.to_json()))
 
 
+def _export_command(source: str, overrides: list[str], run: str) -> str:
+    """The command that exports what a stopped run has kept."""
+    words = ["autolabel", "export"]
+    if Path(source).is_dir():
+        words.append(str(Path(run) / "config.yaml"))  # which holds the overrides
+    else:
+        words += [source, *(word for text in overrides for word in ("--set", text))]
+    return shlex.join(words)
+
+
 @contextmanager
-def _exit_codes(as_json: bool = False, source: str = "CONFIG") -> Iterator[None]:
-    """Turn errors into one sentence on stderr and the exit codes of the contract."""
+def _exit_codes(
+    as_json: bool = False, source: str = "CONFIG", overrides: list[str] | None = None
+) -> Iterator[None]:
+    """Turn errors into one sentence on stderr and the exit codes of the contract.
+
+    `source` and `overrides` are what the command was given, for the advice after a stop.
+    """
     from autolabel.config import redact  # noqa: PLC0415
 
     try:
@@ -273,11 +294,12 @@ def _exit_codes(as_json: bool = False, source: str = "CONFIG") -> Iterator[None]
         typer.echo(redact(f"autolabel: stopped: {stop}"), err=True)
         if stop.summary is not None:
             _show(stop.summary, as_json)
-        config = Path(stop.summary.run) / "config.yaml" if Path(source).is_dir() else source
-        typer.echo(f"finished answers are kept; `autolabel export {config}` writes what there is", err=True)
+            command = _export_command(source, overrides or [], stop.summary.run)
+            typer.echo(f"finished answers are kept; `{command}` writes what there is", err=True)
         raise typer.Exit(130 if isinstance(stop, Interrupted) else 4) from None
     except UsageError as error:
-        typer.echo(redact(f"autolabel: {error}"), err=True)
+        for line in redact(str(error)).splitlines():
+            typer.echo(f"autolabel: {line}", err=True)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
         typer.echo("autolabel: interrupted", err=True)
@@ -288,8 +310,8 @@ def _exit_codes(as_json: bool = False, source: str = "CONFIG") -> Iterator[None]
         raise typer.Exit(1) from None
     except typer.Exit:
         raise
-    except OSError as error:  # a full disk, say: nothing of it is a bug's
-        typer.echo(redact(f"autolabel: {error}"), err=True)
+    except (OSError, sqlite3.Error) as error:  # a full disk or a damaged run file: not a bug
+        typer.echo(redact(f"autolabel: {error}; free the disk, or repair the file and run again"), err=True)
         raise typer.Exit(1) from None
     except Exception:  # the last resort: a bug, shown whole but for keys  # noqa: BLE001
         typer.echo(redact(traceback.format_exc()), err=True)

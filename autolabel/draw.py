@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 
 from autolabel.config import Config
 from autolabel.errors import ImageError, InputError
 from autolabel.geometry import rle
 from autolabel.pipeline import open_run
+from autolabel.pipeline.inventory import sample
 from autolabel.sources import images
 from autolabel.types import Category, Detection, ImageItem, ImageResult
 
@@ -76,12 +78,16 @@ def _row(tiles: Sequence[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
 
 
 def preview(config: Config, count: int) -> tuple[Path, int]:
-    """Draw the first `count` labelled images of a run into <run>/preview.jpg; return it and the number drawn.
+    """Draw `count` labelled images of a run, a seeded sample, into <run>/preview.jpg.
+
+    Returns the path and the number drawn.
 
     Raises InputError where nothing is labelled.
     """
     with open_run(config) as run:
-        entries = run.survey().labelled[:count]
+        found = {entry.item.file_name: entry for entry in run.survey().labelled}
+        drawn = sample([entry.item for entry in found.values()], count, config.split.seed)
+        entries = [found[item.file_name] for item in drawn]
         if not entries:
             raise InputError("no image is labelled yet; run `autolabel label` first")
         sheet = contact_sheet([(entry.item, run.result(entry)) for entry in entries], run.categories)
@@ -106,20 +112,28 @@ def _tile(item: ImageItem, result: ImageResult, categories: Sequence[Category]) 
         palette = sv.ColorPalette.DEFAULT
         scene = sv.MaskAnnotator(color=palette, opacity=0.45).annotate(scene, detections)
         scene = sv.PolygonAnnotator(color=palette, thickness=1).annotate(scene, detections)
-        scene = sv.LabelAnnotator(
+        scene = sv.RichLabelAnnotator(
             color=palette,
             text_color=sv.Color.BLACK,
-            text_scale=0.4,
+            font_path=_font_path(),
+            font_size=12,
             text_padding=3,
             text_position=sv.Position.CENTER_OF_MASS,
         ).annotate(scene, detections, labels)
-    height, width = scene.shape[:2]
-    tile = np.full((height + 32, TILE + 8, 3), 255, np.uint8)
-    tile[4 : 4 + height, 4 : 4 + width] = scene
-    caption = f"{result.file_name}  ({len(result.detections)})".encode("ascii", "replace").decode()
-    font, where = cv2.FONT_HERSHEY_SIMPLEX, (6, height + 18)
-    cv2.putText(tile, caption, where, font, 0.45, (40, 40, 40), 1, cv2.LINE_AA)
-    return tile
+    height = scene.shape[0]
+    tile = Image.new("RGB", (TILE + 8, height + 32), "white")
+    tile.paste(Image.fromarray(scene[..., ::-1]), (4, 4))
+    caption = f"{result.file_name}  ({len(result.detections)})"
+    font = ImageFont.truetype(_font_path(), 13)
+    ImageDraw.Draw(tile).text((6, height + 8), caption, "#282828", font=font)
+    return np.asarray(tile)[..., ::-1]
+
+
+def _font_path() -> str:
+    """A font that knows more than ASCII: that of matplotlib, which supervision brings."""
+    import matplotlib  # noqa: PLC0415
+
+    return str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"))
 
 
 def _label(detection: Detection, categories: Sequence[Category]) -> str:

@@ -5,6 +5,7 @@ a file's name. WAL with one commit per image: a killed process loses nothing tha
 costs no disk flush. Only one thread writes.
 """
 
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,9 +19,10 @@ from autolabel.errors import OutputError
 from autolabel.types import RLE, Detection
 
 VERSION = 1
+StoreError = sqlite3.Error  # what any call here may raise: a full disk, a damaged file
 _SCHEMA = """
 CREATE TABLE files (
-    path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, image BLOB, width INTEGER, height INTEGER
+    path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, image BLOB, width INTEGER, height INTEGER
 ) WITHOUT ROWID;
 CREATE TABLE bodies (
     id INTEGER PRIMARY KEY, prompts TEXT, floor REAL, sent_width INTEGER, sent_height INTEGER, body BLOB
@@ -105,19 +107,19 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self._db.close()
 
-    def file(self, path: str, size: int, mtime_ns: int) -> FileRow | None:
+    def file(self, path: Path, size: int, mtime_ns: int) -> FileRow | None:
         """What is known of the file, unless it changed in size or time since."""
         row = self._db.execute(
             "SELECT image, width, height FROM files WHERE path = ? AND size = ? AND mtime_ns = ?",
-            (path, size, mtime_ns),
+            (os.fsencode(path), size, mtime_ns),
         ).fetchone()
         return FileRow(*row) if row else None
 
-    def put_file(self, path: str, size: int, mtime_ns: int, row: FileRow) -> None:
+    def put_file(self, path: Path, size: int, mtime_ns: int, row: FileRow) -> None:
         """Remember a file's content."""
         self._db.execute(
             "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)",
-            (path, size, mtime_ns, row.image, row.width, row.height),
+            (os.fsencode(path), size, mtime_ns, row.image, row.width, row.height),
         )
 
     def answered(self, image: bytes, source: str, floor: float) -> dict[str, int]:
@@ -237,6 +239,9 @@ class Store:
 
     def _prepare(self, path: Path) -> None:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        (tables,) = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if version == 0 and tables:
+            raise OutputError(f"{path} is a database of another program; choose another `run`")
         if version == 0:
             with self.transaction():
                 # executescript would commit by itself

@@ -64,6 +64,11 @@ def test_defaults_follow_the_contract(tmp_path):
         (GOOD + "images: other\n", "line 9: images stands twice; remove one"),
         (GOOD.replace("images: photos\n", ""), "images is missing; add it"),
         ("images: [\n", "not valid YAML"),
+        (GOOD.replace("images: photos", "image: photos"), "line 1: unknown key image; did you mean images?"),
+        (GOOD + "confidence: 0.4\n", "line 9: unknown key confidence; did you mean filter.confidence?"),
+        (GOOD + "export: {formats: []}\n", "line 9: export.formats should name at least one of coco, yolo and voc"),
+        ("images: a\nclasses: []\nbackend: {name: replay}\n", "line 2: classes should name at least one class"),
+        ("images: a\nclasses: [null]\nbackend: {name: replay}\n", "classes.0 is None; it should be a class name"),
         ("", "holds no keys"),
         ("- a\n", "holds no keys"),
         (GOOD.replace("{name: roboflow}", "{name: roboflow, base_url: 'localhost:1'}"), "line 8: backend.base_url is 'localhost:1'; it should be an address"),
@@ -146,6 +151,9 @@ def test_keys_come_from_the_environment_then_dotenv(tmp_path, monkeypatch):
     assert api_key(["ROBOFLOW_API_KEY"]) is None
     Path(".env").write_text("ROBOFLOW_API_KEY='from file'\n")
     with pytest.raises(ConfigError, match="ROBOFLOW_API_KEY holds blanks"):
+        api_key(["ROBOFLOW_API_KEY"])
+    Path(".env").write_text("A=1\nno assignment here\n")
+    with pytest.raises(ConfigError, match=r"\.env, line 2: write it as NAME=value"):
         api_key(["ROBOFLOW_API_KEY"])
     Path(".env").write_text("# a comment\nexport ROBOFLOW_API_KEY=from-file\n")
     assert api_key(["ROBOFLOW_API_KEY"]) == "from-file"

@@ -1,7 +1,9 @@
 """The run's memory: what is written stays, whatever happens to the process."""
 
+import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -72,9 +74,9 @@ def test_a_body_that_was_not_understood_stays_with_its_prompts(store):
 
 def test_files_are_known_until_they_change(store):
     """A file's content is remembered for its size and time."""
-    store.put_file("/a.jpg", 10, 99, FileRow(b"i", 4, 3))
-    assert store.file("/a.jpg", 10, 99) == FileRow(b"i", 4, 3)
-    assert store.file("/a.jpg", 10, 100) is None
+    store.put_file(Path("/a.jpg"), 10, 99, FileRow(b"i", 4, 3))
+    assert store.file(Path("/a.jpg"), 10, 99) == FileRow(b"i", 4, 3)
+    assert store.file(Path("/a.jpg"), 10, 100) is None
 
 
 def test_splits_are_kept_and_forgotten_on_demand(store):
@@ -103,6 +105,15 @@ def test_a_file_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(OutputError, match="can't be opened as a run file"):
         Store(path)
     assert path.read_text().startswith("hello")
+
+
+def test_a_foreign_database_is_left_alone(tmp_path):
+    """A database of another program is refused."""
+    path = tmp_path / "answers.sqlite"
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE mine (a)")
+    with pytest.raises(OutputError, match="another program"):
+        Store(path)
 
 
 def test_sigkill_loses_no_written_answer(tmp_path):

@@ -26,7 +26,11 @@ class CocoAnswers(Protocol):
     path: Path
 
     def of_image(self, picture: Picture, prompts: Sequence[Prompt]) -> Entries:
-        """Return what answers `prompts`: prompt, confidence and segmentation. Raises ImageError."""
+        """Return what is kept for the image: prompt, confidence and segmentation. Raises ImageError."""
+        ...
+
+    def check_matched(self) -> None:
+        """Raise ConfigError where images were asked for and none was found."""
         ...
 
 
@@ -88,6 +92,9 @@ class _Dataset:
             for item in self._annotations.get(image["id"], [])
         ]
 
+    def check_matched(self) -> None:
+        """An image that is not listed has failed by itself."""
+
     def _warn_of_unknown(self, prompts: Sequence[Prompt]) -> None:
         known = set(self._categories.values())
         for prompt in prompts:
@@ -125,10 +132,17 @@ class _Results:
         for prompt in prompts:
             first.setdefault(prompt.class_id + 1, prompt.text)
         return [
-            _entry(first[item["category_id"]], item)
+            _entry(first.get(item["category_id"], f"category_id {item['category_id']}"), item)
             for item in self._by_image[key]
-            if item["category_id"] in first
         ]
+
+    def check_matched(self) -> None:
+        if self._warned and not self._claimed:
+            known = ", ".join(sorted(self._by_image)[:3]) or "none"
+            raise ConfigError(
+                f"backend.answers {self.path} names none of the images: its image_ids ({known}, ...) should "
+                "be file names or their stems; where they are a dataset's numbers, give that dataset"
+            )
 
     def _key(self, file_name: str) -> str | None:
         for name in (file_name, PurePosixPath(file_name).stem):

@@ -3,7 +3,9 @@
 What lies in a COCO file, and how its images are found, is in `coco_answers`.
 """
 
+import logging
 import threading
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
@@ -18,13 +20,15 @@ from autolabel.errors import AnswerError, ConfigError, ImageError
 from autolabel.geometry import raster, rle
 from autolabel.types import RLE, Detection, Picture, Prompt
 
+_log = logging.getLogger(__name__)
+
 
 class Replay:
     """Reads `answers`: a folder of `<file_name>.json`, or one COCO dataset or results file.
 
     An answer file holds {"detections": [{"prompt", "confidence", "segmentation"}]}, where the segmentation is
     a COCO RLE or a list of flat polygons in pycocotools' convention, and the confidence may be null.
-    Answers to prompts that are not asked for are passed over.
+    Answers to prompts that are not asked for are left out, and counted in a warning at the end.
     """
 
     KEY_VARIABLES: ClassVar[tuple[str, ...]] = ()
@@ -44,6 +48,8 @@ class Replay:
             raise ConfigError(
                 "backend.answers is missing: name a folder of answer files, or a COCO dataset or results file"
             )
+        self._lock = threading.Lock()
+        self._unasked: Counter[str] = Counter()
         path = Path(settings.answers)
         if not path.exists():
             raise ConfigError(f"backend.answers names {settings.answers!r}, which does not exist")
@@ -60,21 +66,32 @@ class Replay:
             source = self._coco.path
             body = orjson.dumps({"detections": self._coco.of_image(picture, prompts)})
         try:
-            return Answer(_detections(orjson.loads(body), size, prompts), body)
+            detections, unasked = _detections(orjson.loads(body), size, prompts)
         except (ValueError, RecursionError) as error:
             raise ImageError(
                 f"the answer for {picture.file_name} in {source} can't be read: {error}"
             ) from None
+        with self._lock:
+            self._unasked.update(unasked)
+        return Answer(detections, body)
 
     def read(self, body: bytes, size: tuple[int, int], prompts: Sequence[Prompt]) -> Answer:
         """Read the text of an answer file; see `Backend.read`."""
         try:
-            return Answer(_detections(orjson.loads(body), size, prompts), body)
+            return Answer(_detections(orjson.loads(body), size, prompts)[0], body)
         except (ValueError, RecursionError) as error:
             raise AnswerError(f"the answer can't be read: {error}", body=body) from None
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Say which answers were to prompts that nobody asks for.
+
+        Raises ConfigError where a results file named none of the images: they are not without objects.
+        """
+        if self._unasked:
+            counts = ", ".join(f"{text!r} {n}" for text, n in sorted(self._unasked.items()))
+            _log.warning("answers to prompts that no class asks for are left out: %s", counts)
+        if self._coco is not None:
+            self._coco.check_matched()
 
     def _answer_file(self, file_name: str) -> Path:
         parts = PurePosixPath(file_name).parts
@@ -92,14 +109,21 @@ def _content(path: Path) -> bytes:
         raise ImageError(f"the answer file {path} can't be read: {error.strerror}") from None
 
 
-def _detections(value: object, size: tuple[int, int], prompts: Sequence[Prompt]) -> list[Detection]:
-    """Read the value of an answer file, in its order. Raises ValueError."""
+def _detections(
+    value: object, size: tuple[int, int], prompts: Sequence[Prompt]
+) -> tuple[list[Detection], list[str]]:
+    """Read the value of an answer file, in its order; also the prompts of those that nobody asks for.
+
+    Raises ValueError.
+    """
     class_ids = {prompt.text: prompt.class_id for prompt in prompts}
-    found = []
+    found: list[Detection] = []
+    unasked: list[str] = []
     for number, item in enumerate(member(value, "detections", list, "the file")):
         where = f"detection {number}"
         text = member(item, "prompt", str, where)
         if text not in class_ids:
+            unasked.append(text)
             continue
         try:
             score = None if item.get("confidence") is None else confidence(item["confidence"])
@@ -107,7 +131,7 @@ def _detections(value: object, size: tuple[int, int], prompts: Sequence[Prompt])
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
         found.append(Detection(class_ids[text], score, text, mask))
-    return found
+    return found, unasked
 
 
 def _mask(segmentation: object, size: tuple[int, int]) -> RLE:
@@ -117,6 +141,8 @@ def _mask(segmentation: object, size: tuple[int, int]) -> RLE:
         raise ValueError("the segmentation is neither a COCO RLE nor a list of polygons")
     if not segmentation:
         raise ValueError("the segmentation is empty: a box alone is no mask")
+    if all(isinstance(number, int | float) for number in segmentation):
+        raise ValueError("the segmentation is one flat list: write a list of polygons, [[x, y, x, y, ...]]")
     return raster.from_polygons([_flat(polygon) for polygon in segmentation], size)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 from autolabel.errors import ConfigError
 
@@ -43,8 +43,13 @@ def _dotenv(*, strict: bool = True) -> Mapping[str, str | None]:
     if not path.is_file():
         return {}
     try:
-        return dotenv_values(path, interpolate=False)
+        with path.open(encoding="utf-8-sig") as file:
+            bindings = list(parse_stream(file))
     except (OSError, UnicodeDecodeError) as error:
         if not strict:
             return {}
         raise ConfigError(f".env can't be read ({type(error).__name__}): save it as UTF-8 text") from None
+    broken = [binding.original.line for binding in bindings if binding.error]
+    if broken and strict:
+        raise ConfigError(f".env, line {broken[0]}: write it as NAME=value")
+    return {binding.key: binding.value for binding in bindings if binding.key}

@@ -70,8 +70,12 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
         raise ConfigError(
             f"{path} does not exist: name a config file, or write one with `autolabel init`"
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} can't be read as UTF-8 text: {error}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(
+            f"{path} is not UTF-8 text: name a config file (YAML, saved as UTF-8) or a folder of images"
+        ) from None
+    except OSError as error:
+        raise ConfigError(f"{path} can't be read: {error.strerror}") from None
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         lines = dict(_lines(root, (), path)) if root else {}
@@ -178,10 +182,13 @@ def _holds_key(url: str) -> bool:
 
 
 def _sentences(error: ValidationError, origin: dict[Key, str]) -> Iterator[str]:
-    for detail in error.errors(include_url=False):
+    details = error.errors(include_url=False)
+    # a misspelt key is one mistake, though the right one is missing then
+    meant = {_nearest(detail["loc"]) for detail in details if detail["type"] == "extra_forbidden"}
+    for detail in details:
         key: Key = detail["loc"]
-        place = _place(key, origin)
-        yield f"{place}: {_sentence(key, detail)}"
+        if detail["type"] != "missing" or _dotted(key) not in meant:
+            yield f"{_place(key, origin)}: {_sentence(key, detail)}"
 
 
 def _sentence(key: Key, detail: ErrorDetails) -> str:
@@ -221,7 +228,9 @@ def _nearest(key: Key) -> str | None:
     close = get_close_matches(".".join(generic), siblings, n=1, cutoff=0.7)
     if not close:
         same = [path for path in known if path[-1] in get_close_matches(generic[-1], [path[-1]], cutoff=0.85)]
-        close = [".".join(path) for path in sorted(same, key=lambda path: "0" in path)[:1]]
+        # most such keys are thresholds: those of the filter are free to change
+        same.sort(key=lambda path: ("0" in path, path[0] != "filter"))
+        close = [".".join(path) for path in same[:1]]
     if not close:
         return None
     parts = close[0].split(".")

@@ -47,7 +47,7 @@ class ClassConfig(Section):
     def _name_is_the_first_prompt(cls, value: Any) -> Any:
         if isinstance(value, str):
             value = {"name": value}
-        if isinstance(value, bool | int | float):
+        if value is None or isinstance(value, bool | int | float):
             raise ValueError("should be a class name; put it in quotes")
         if isinstance(value, dict) and value.get("prompts") is None and isinstance(value.get("name"), str):
             value = {**value, "prompts": [value["name"]]}
@@ -156,7 +156,7 @@ class VocConfig(Section):
 class ExportConfig(Section):
     """What is written."""
 
-    formats: Annotated[tuple[Literal["coco", "yolo", "voc"], ...], Field(min_length=1, strict=False)] = (
+    formats: Annotated[tuple[Literal["coco", "yolo", "voc"], ...], Field(strict=False)] = (
         "coco",
         "yolo",
         "voc",
@@ -170,6 +170,8 @@ class ExportConfig(Section):
     @field_validator("formats")
     @classmethod
     def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("should name at least one of coco, yolo and voc")
         return tuple(dict.fromkeys(value))
 
     def options(self, format_name: str) -> dict[str, Any]:
@@ -184,7 +186,7 @@ class Config(Section):
     images: str | Annotated[list[str], Field(min_length=1)]
     output: str = "datasets/autolabel"
     run: str = "runs/autolabel"
-    classes: Annotated[tuple[ClassConfig, ...], Field(min_length=1, strict=False)]
+    classes: Annotated[tuple[ClassConfig, ...], Field(strict=False)]
     backend: BackendConfig
     label: LabelConfig = LabelConfig()
     filter: FilterConfig = FilterConfig()
@@ -194,6 +196,8 @@ class Config(Section):
     @field_validator("classes")
     @classmethod
     def _classes_differ(cls, value: tuple[ClassConfig, ...]) -> tuple[ClassConfig, ...]:
+        if not value:
+            raise ValueError("should name at least one class")
         twice = [name for name, n in Counter(item.name for item in value).items() if n > 1]
         if twice:
             raise ValueError(f"names the class {twice[0]!r} twice; give its synonyms as prompts of one class")

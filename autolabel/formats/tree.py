@@ -38,7 +38,9 @@ def check_output(
             raise OutputError(f"the output {output} lies inside the images {source}; choose another output")
     for path in (*sources, *keep, Path.cwd(), Path.home()):
         if path.resolve().is_relative_to(output):
-            raise OutputError(f"the output {output} would replace {path}; choose another output")
+            raise OutputError(
+                f"the output {output} is or holds {path}, which would go with it; choose another output"
+            )
     if output.exists() and not output.is_dir():
         raise OutputError(f"{output} is a file; choose another output")
     parent = next(folder for folder in output.parents if folder.exists())

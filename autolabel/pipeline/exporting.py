@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from autolabel import filters
 from autolabel.config import Config
-from autolabel.errors import ImageError, Interrupted
+from autolabel.errors import AutolabelError, ImageError, Interrupted
 from autolabel.formats import open_writer
 from autolabel.formats.base import ExportImage, FormatReport, Writer
 from autolabel.formats.images import ImageStore
@@ -31,18 +31,18 @@ log = logging.getLogger(__name__)
 def export(
     config: Config,
     *,
-    items: Sequence[ImageItem] | None = None,
+    sample: Sequence[ImageItem] | None = None,
     overwrite: bool = False,
     resplit: bool = False,
 ) -> Summary:
-    """Write the dataset of `config` from kept answers; `items` are the images where they are already listed.
+    """Write the dataset of `config` from kept answers, or of the `sample` of its images alone.
 
     The old dataset is replaced only once the new one is whole, and stays where no image has an answer.
     Raises UsageError where nothing is labelled yet or the output can't be written.
     """
     started = time.monotonic()
     check_target(config, overwrite=overwrite)
-    with Run(config, items) as run:
+    with Run(config, sample) as run:
         found = run.survey()
         if config.export.empty_images == "skip":
             found = Survey([e for e in found.labelled if _kept(run, e)], found.failures)
@@ -50,9 +50,16 @@ def export(
             images=len(found.labelled) + len(found.failures), labelled=len(found.labelled),
             failed=len(found.failures), failures=found.failures, run=config.run,
         )  # fmt: skip
-        if found.labelled:
+        if not found.labelled:
+            summary.warnings.append(
+                f"no image has a whole answer, so nothing is written and {config.output} stays as it is"
+            )
+        else:
             try:
                 _write(run, found, summary, overwrite=overwrite, resplit=resplit)
+            except OSError as error:
+                reason = f"{config.output} can't be written ({error.strerror}); the old dataset stays"
+                raise AutolabelError(reason) from None
             except KeyboardInterrupt:
                 stop = Interrupted("interrupted; the old dataset stays")
                 stop.summary = summary
@@ -98,7 +105,9 @@ def _splits(run: Run, entries: Sequence[Labelled], summary: Summary, *, resplit:
             "only new images follow it; --resplit starts over"
         )
     with run.store.transaction():
-        run.store.put_splits(assigned, afresh=resplit)
+        # a sample may need an image of train as its val: the whole folder does not
+        lasting = {image: split for image, split in assigned.items() if kept.get(image, split) == split}
+        run.store.put_splits(lasting if run.is_sample else assigned, afresh=resplit and not run.is_sample)
         if then is None:
             run.store.put_note("split", now)
     return assigned

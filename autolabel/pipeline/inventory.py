@@ -47,7 +47,13 @@ def select(config: Config, limit: int | None = None) -> list[ImageItem]:
         raise InputError(f"--limit is {limit}; it should be 1 or more")
     if limit is None or limit >= len(items):
         return items
-    drawn = sorted(items, key=lambda item: _draw(item.file_name, config.split.seed))[:limit]
+    return sample(items, limit, config.split.seed)
+
+
+def sample(items: Sequence[ImageItem], count: int, seed: int) -> list[ImageItem]:
+    """Draw `count` images that depend on their names and `seed` alone, in file_name order."""
+    key = str(seed).encode()[:64]
+    drawn = sorted(items, key=lambda item: blake2b(item.file_name.encode(), key=key).digest())[:count]
     return sorted(drawn, key=lambda item: item.file_name)
 
 
@@ -56,16 +62,15 @@ def identify(store: Store | None, item: ImageItem) -> FileRow:
 
     Raises ImageError where the file can't be read as an image.
     """
-    path = str(item.path)
     try:
         stat = item.path.stat()
     except OSError:
         return _read(item.path)
-    row = store.file(path, stat.st_size, stat.st_mtime_ns) if store else None
+    row = store.file(item.path, stat.st_size, stat.st_mtime_ns) if store else None
     if row is None:
         row = _read(item.path)
         if store:
-            store.put_file(path, stat.st_size, stat.st_mtime_ns, row)
+            store.put_file(item.path, stat.st_size, stat.st_mtime_ns, row)
     return row
 
 
@@ -103,7 +108,3 @@ def _read(path: Path) -> FileRow:
     except ImageError:
         return FileRow(images.digest(data), 0, 0)
     return FileRow(images.digest(data), info.width, info.height)
-
-
-def _draw(file_name: str, seed: int) -> bytes:
-    return blake2b(file_name.encode(), key=str(seed).encode()[:64], digest_size=16).digest()

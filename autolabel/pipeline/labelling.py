@@ -36,7 +36,7 @@ from autolabel.pipeline.inventory import (
     why_unanswered,
 )
 from autolabel.pipeline.summary import Summary
-from autolabel.store import Exchange, FileRow, Store
+from autolabel.store import Exchange, FileRow, Store, StoreError
 from autolabel.types import ImageItem, Prompt
 
 log = logging.getLogger(__name__)
@@ -74,7 +74,12 @@ def label(
         with Store(store_path(config)) as store, store.exclusive(), _signals(stop) as interrupted:
             job = _Job(config, items, store, backend, meter, stop, retry_unclear)
             with job.progress:
-                job.work()
+                try:
+                    job.work()
+                except StoreError as error:
+                    job.stopped = StopRun(
+                        f"{store.path} can't be used ({error}): free its disk, or repair it"
+                    )
             job.summary.seconds = time.monotonic() - started
             if interrupted.is_set() and job.stopped is None:
                 job.stopped = Interrupted("interrupted")

@@ -33,13 +33,17 @@ class Run:
     """The kept answers of a configuration. Use as a context manager, or let it be closed with the process."""
 
     def __init__(self, config: Config, items: Sequence[ImageItem] | None = None) -> None:
-        """Open the run of `config`. Raises InputError where nothing was labelled yet."""
+        """Open the run of `config`, with all its images or a sample of them, `items`.
+
+        Raises InputError where nothing was labelled yet.
+        """
         path = store_path(config)
         if not path.exists():
             raise InputError(f"{path} does not exist: nothing is labelled yet; run `autolabel label` first")
         self.config = config
         self.categories: list[Category] = config.categories
         self.store = Store(path)
+        self.is_sample = items is not None
         self._items = items
         self._asked: Question = question(config)
 

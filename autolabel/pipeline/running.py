@@ -27,8 +27,12 @@ def run(
     check_target(config, overwrite=overwrite)
     labelled = label(config, items=items, retry_unclear=retry_unclear)
     if not labelled.labelled:
+        labelled.warnings.append(
+            f"every image failed, so nothing is written and {config.output} stays as it is"
+        )
         return labelled
-    summary = export(config, items=items, overwrite=overwrite, resplit=resplit)
+    sample = None if limit is None else items
+    summary = export(config, sample=sample, overwrite=overwrite, resplit=resplit)
     summary.requests, summary.retries, summary.cost = labelled.requests, labelled.retries, labelled.cost
     summary.seconds = time.monotonic() - started
     return summary

@@ -150,6 +150,18 @@ def test_a_limit_takes_a_seeded_sample(host, photos):
     assert autolabel("run", config, "--json").summary["requests"] == 3
 
 
+def test_a_sample_moves_nothing_out_of_its_split(host, photos):
+    """A limited run may borrow a val image from train; afterwards every image is where it was."""
+    config = write_config(host.url)
+    autolabel("run", config)
+    val = sorted(path.name for path in Path("datasets/street/coco/images/val").iterdir())
+    for limit in ("2", "3", "4"):
+        sample = autolabel("run", config, "--limit", limit, "--json").summary["splits"]
+        assert sample["val"]["images"] >= 1
+    autolabel("export", config)
+    assert sorted(path.name for path in Path("datasets/street/coco/images/val").iterdir()) == val
+
+
 def test_a_body_that_is_not_understood_is_not_paid_for_again(photos):
     """A 200 of another shape is a failure that stays; --retry-unclear pays for another try."""
     odd = Response(200, b'{"prompt_results": "maintenance"}')

@@ -114,6 +114,31 @@ def test_answers_equal_exported_and_dropped(capsys):
     assert manifest["degradations"]["answers"] == {"no_score": 1}
 
 
+def test_answers_that_nobody_asks_for_are_counted(caplog):
+    """Replay says which prompts of its answers no class has."""
+    mask = np.ones((20, 20), bool)
+    done = autolabel("run", replay_config({"a.png": [detection(mask), detection(mask, "purple")]}, (20, 20)))
+    assert done.code == 0
+    assert "no class asks for" in caplog.text
+    assert "'purple' 1" in caplog.text
+
+
+def test_results_of_other_images_are_no_empty_labels():
+    """A COCO results file that names none of the images is wrong input, not a dataset without objects."""
+    mask = detection(np.ones((20, 20), bool))["segmentation"]
+    config = replay_config(
+        {"a.png": [], "b.png": []}, (20, 20), backend={"name": "replay", "answers": "r.json"}
+    )
+    result = {"image_id": 1, "category_id": 1, "score": 0.9, "segmentation": mask}
+    Path("r.json").write_bytes(orjson.dumps([result]))
+    done = autolabel("run", config)
+    assert done.code == 2
+    assert "names none of the images" in done.err
+    assert not DATASET.exists()
+    Path("r.json").write_bytes(orjson.dumps([result | {"image_id": "a"}]))
+    assert autolabel("run", config, "--json").summary["instances"]["exported"] == 1
+
+
 def test_the_manifest_holds_no_place_and_no_clock(host, photos, tmp_path):
     """The manifest is the same for another worker count, rate or run folder, and names no absolute path."""
     first = autolabel("run", write_config(host.url, images=str(tmp_path / "photos")))

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import pytest
 
 from autolabel.config import load_config
 from autolabel.pipeline import open_run
+from autolabel.store import Store
 from tests.run.support import autolabel, contents, write_config, write_pictures
 from tests.servers.host import Fault, Host, Response, json_response
 from tests.servers.roboflow import RoboflowServer
@@ -40,6 +42,44 @@ def test_broken_images_fail_alone(host, photos):
     assert "empty" in reasons["empty.jpg"]
     assert "GIF" in reasons["film.gif"]
     assert all(f"failed: {name}" in done.err for name in reasons)
+
+
+def test_a_name_that_is_not_utf8_fails_alone(host, photos):
+    """A file name that no dataset can hold is one failure, written as escapes."""
+    with open(b"photos/bad\xff.png", "wb") as file:
+        file.write(photos[0].read_bytes() + b"other")
+    done = autolabel("run", write_config(host.url), "--json")
+    assert (done.code, done.summary["failed"], done.summary["labelled"]) == (3, 1, 6)
+    assert list(failures()) == ["bad\\xff.png"]
+
+
+def test_a_full_disk_stops_the_run(host, photos, monkeypatch):
+    """Where an answer can't be kept the run ends with a sentence, what was kept stays, and it can go on."""
+    put = Store.put
+
+    def full(self, image, *arguments):
+        if len(host.log) > 2:
+            raise sqlite3.OperationalError("database or disk is full")
+        put(self, image, *arguments)
+
+    config = write_config(host.url, label={"workers": 1})
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "put", full)
+        done = autolabel("run", config, "--json")
+    assert done.code == 4
+    assert "answers.sqlite can't be used (database or disk is full)" in done.err
+    kept = done.summary["labelled"]
+    assert autolabel("run", config, "--json").summary["requests"] == 6 - kept
+
+
+def test_broken_files_do_not_hide_a_refusal(photos):
+    """Broken files between the refused images do not keep the run going."""
+    for i in range(30):
+        Path(f"photos/{i:03}.jpg").write_text(f"no image {i}")
+    write_pictures(Path("photos"), 30)
+    with Host(RoboflowServer(), always=json_response({"message": "no"}, 422)) as host:
+        assert autolabel("run", write_config(host.url, label={"workers": 1})).code == 4
+        assert len(host.log) < 10
 
 
 def test_a_refused_image_fails_alone(photos):
@@ -127,7 +167,9 @@ def test_every_image_failing_leaves_the_old_dataset(host, photos):
     Path("photos/new.jpg").write_text("not an image")
     done = autolabel("run", config, "--json")
     assert (done.code, done.summary["failed"], done.summary["output"]) == (3, 1, None)
-    assert autolabel("export", config).code == 3
+    assert "nothing is written and datasets/street stays as it is" in done.err
+    again = autolabel("export", config)
+    assert (again.code, "nothing is written" in again.err) == (3, True)
     assert contents("datasets/street") == before
 
 
@@ -178,14 +220,17 @@ def test_an_interrupted_run_keeps_every_answer(photos, number):
     with Host(RoboflowServer(), latency_s=0.05) as host:
         config = write_config(host.url, label={"workers": 2})
         process = subprocess.Popen(
-            command("run", config, "--json"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command("run", config, "--json", "--set", "filter.min_area=3"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         wait_for(lambda: len(host.log) > 6)
         process.send_signal(number)
         out, err = process.communicate(timeout=20)
         asked = len(host.log)
         assert process.returncode == 130
-        assert f"autolabel export {config}" in err
+        assert f"autolabel export {config} --set filter.min_area=3" in err
         assert json.loads(out)["labelled"] == asked < 60
         assert not Path("datasets").exists()
         done = autolabel("run", config, "--json")
