@@ -185,7 +185,7 @@ def run(
 @app.command()
 def preview(
     config: ConfigArgument,
-    count: Annotated[int, typer.Option("-n", help="How many images.", min=1)] = 12,
+    count: Annotated[int, typer.Option("-n", help="How many images.", min=1, max=400)] = 12,
     overrides: Set = None,
     as_json: Json = False,
 ) -> None:
@@ -222,6 +222,8 @@ def _config(
     from autolabel.config import folder_config  # noqa: PLC0415
 
     flags = {"--class": classes, "--backend": backend, "--output": output}
+    if not Path(source).exists() and (classes or backend):
+        raise UsageError(f"{source} does not exist; name a folder of images")
     if not Path(source).is_dir():
         given = [name for name, value in flags.items() if value]
         if given:
@@ -238,6 +240,10 @@ def _config(
         keys["output"] = output
     config, text = folder_config(source, keys, overrides or ())
     if keep:
+        # nothing is written where the run would be refused
+        from autolabel.pipeline import check  # noqa: PLC0415
+
+        check(config)
         _keep_config(Path(config.run) / "config.yaml", text)
     return config
 
@@ -303,6 +309,10 @@ def _exit_codes(
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
         typer.echo("autolabel: interrupted", err=True)
+        if as_json:
+            from autolabel.pipeline import Summary  # noqa: PLC0415
+
+            typer.echo(json.dumps(Summary().to_json()))  # before anything was counted
         sys.stdout.flush()
         os._exit(130)  # a second Ctrl-C: don't wait for the threads of requests under way
     except AutolabelError as error:

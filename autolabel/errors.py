@@ -60,7 +60,7 @@ class RefusedError(ImageError):
 class AnswerError(ImageError):
     """The host answered 200 with a body that is not understood; the body is kept."""
 
-    def __init__(self, message: str, *, body: bytes = b"") -> None:
+    def __init__(self, message: str, *, body: bytes | None = None) -> None:
         super().__init__(message)
         self.body = body
 

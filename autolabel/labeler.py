@@ -30,7 +30,7 @@ class Task:
 @dataclass(frozen=True, slots=True)
 class Record:
     """What came of a task. `refusal` is equal for images that failed at the host for one cause; `stop` ends
-    the run.
+    the run; `stale` says that the file's content is not `task.image`.
     """
 
     task: Task
@@ -38,6 +38,7 @@ class Record:
     exchanges: tuple[Exchange, ...] = ()
     refusal: str | None = None
     stop: StopRun | None = None
+    stale: bool = False
 
     @property
     def reason(self) -> str | None:
@@ -63,16 +64,19 @@ class Labeler:
         try:
             return self._label(task)
         except ImageError as error:
-            reason = str(error)
+            return self._failed(task, str(error))
         except Exception as error:  # one image's trouble, even a bug's, must not end the run
             log.debug("unexpected error on %s", task.item.file_name, exc_info=True)
-            reason = redact(f"unexpected {type(error).__name__}: {error}")
+            kind = f"unexpected {type(error).__name__}"
+            return replace(self._failed(task, redact(f"{kind}: {error}")), refusal=kind)
+
+    def _failed(self, task: Task, reason: str) -> Record:
         return Record(task, exchanges=(Exchange((WHOLE_IMAGE,), self._floor, reason=reason),))
 
     def _label(self, task: Task) -> Record:
         data = images.read_bytes(task.item.path)
         if images.digest(data) != task.image:
-            raise ImageError("changed while it was being labelled; run again")
+            return replace(self._failed(task, "changed since it was listed; run again"), stale=True)
         info = images.probe(data)
         wh = (info.width, info.height)
         picture = self._picture(task.item.file_name, data, info)
@@ -107,15 +111,18 @@ class Labeler:
             except StopRun:
                 self._stop.set()  # before another thread gets the slot
                 raise
-        body = b"" if self._backend.limits.free else answer.body  # what was paid for is kept
-        return self._exchange(picture, prompts, body=body, answer=answer, wh=wh)
+        body = None if self._backend.limits.free else answer.body  # what was paid for is kept
+        try:
+            return self._exchange(picture, prompts, body=body, answer=answer, wh=wh)
+        except Exception as error:  # even a bug must not lose what was paid for
+            raise AnswerError(f"the answer can't be scaled back: {error}", body=body) from error
 
     def _exchange(
         self,
         picture: Picture,
         prompts: Iterable[Prompt],
         *,
-        body: bytes = b"",
+        body: bytes | None = None,
         reason: str | None = None,
         answer: Answer | None = None,
         wh: tuple[int, int] = (0, 0),

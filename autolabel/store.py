@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import orjson
 import zstandard
@@ -71,13 +72,13 @@ class Exchange:
     """One request about an image, and what came of it.
 
     Either `detections`, in the upright frame, answer all `prompts`; or `reason` says why they don't.
-    `body` is what the host sent (empty where it sent nothing), for a picture of `sent_wh` pixels.
+    `body` is what the host sent, for a picture of `sent_wh` pixels; None where it sent nothing.
     """
 
     prompts: tuple[str, ...]
     floor: float
     sent_wh: tuple[int, int] = (0, 0)
-    body: bytes = b""
+    body: bytes | None = None
     detections: Sequence[Detection] = ()
     degradations: tuple[str, ...] = ()
     reason: str | None = None
@@ -122,6 +123,10 @@ class Store:
             (os.fsencode(path), size, mtime_ns, row.image, row.width, row.height),
         )
 
+    def forget_file(self, path: Path) -> None:
+        """Drop what is known of a file that turned out to have another content."""
+        self._db.execute("DELETE FROM files WHERE path = ?", (os.fsencode(path),))
+
     def answered(self, image: bytes, source: str, floor: float) -> dict[str, int]:
         """Prompt to number of instances, of the kept answers that serve a request with `floor`."""
         rows = self._db.execute(
@@ -164,25 +169,30 @@ class Store:
             for prompts, floor, w, h, body, reason in rows
         ]
 
-    def put(self, image: bytes, source: str, wh: tuple[int, int], exchanges: Iterable[Exchange]) -> None:
+    def put(
+        self,
+        image: bytes,
+        source: str,
+        wh: tuple[int, int],
+        exchanges: Iterable[Exchange],
+        *,
+        afresh: bool = False,
+    ) -> None:
         """Keep what was asked about an image of `wh` upright pixels, in one commit.
 
-        An answer replaces an older one and ends its prompt's failure; a failure replaces no answer.
+        An answer replaces an older one and ends its prompt's failure; a failure replaces no answer, unless
+        `afresh` forgets all that was kept of the image before: what costs nothing is as its source says now.
         """
         with self.transaction():
-            for exchange in exchanges:
-                body_id = self._put_body(exchange)
-                for prompt in exchange.prompts:
-                    self._put_outcome(image, source, prompt, wh, exchange, body_id)
-
-    def forget(self, image: bytes, source: str) -> None:
-        """Drop the kept answers and failures of an image: of a source that costs nothing to ask again."""
-        with self.transaction():
-            for table in ("answers", "failures"):
+            for table in ("answers", "failures") if afresh else ():
                 self._db.execute(
                     f"DELETE FROM {table} WHERE image = ? AND source = ?",  # noqa: S608  (a constant)
                     (image, source),
                 )
+            for exchange in exchanges:
+                body_id = self._put_body(exchange)
+                for prompt in exchange.prompts:
+                    self._put_outcome(image, source, prompt, wh, exchange, body_id)
 
     def splits(self) -> dict[bytes, str]:
         """Image content to split, for every image that was ever assigned."""
@@ -205,18 +215,18 @@ class Store:
         self._db.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, value))
 
     @contextmanager
-    def exclusive(self) -> Iterator[None]:
-        """Keep other processes from labelling into this run. Raises OutputError where one already does.
+    def exclusive(self, work: Literal["label", "export"]) -> Iterator[None]:
+        """Keep other processes from the same work on this run. Raises OutputError where one is at it.
 
         The lock is SQLite's own on a file beside the store, so it ends with the process, however that dies.
         """
-        lock = sqlite3.connect(self.path.with_name("lock.sqlite"), timeout=0, isolation_level=None)
+        lock = sqlite3.connect(self.path.with_name(f"{work}.lock"), timeout=0, isolation_level=None)
         try:
             lock.execute("BEGIN EXCLUSIVE")
         except sqlite3.OperationalError:
             lock.close()
             raise OutputError(
-                f"another autolabel is labelling into {self.path.parent}; wait, or choose another `run`"
+                f"another `autolabel {work}` works on {self.path.parent}; wait, or choose another `run`"
             ) from None
         try:
             yield
@@ -238,24 +248,24 @@ class Store:
         self._db.execute("COMMIT")
 
     def _prepare(self, path: Path) -> None:
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        (tables,) = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if version == 0 and tables:
-            raise OutputError(f"{path} is a database of another program; choose another `run`")
-        if version == 0:
-            with self.transaction():
+        with self.transaction():  # two first runs may come at once
+            (version,) = self._db.execute("PRAGMA user_version").fetchone()
+            (tables,) = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            if version == 0 and tables:
+                raise OutputError(f"{path} is a database of another program; choose another `run`")
+            if version not in (0, VERSION):
+                raise OutputError(
+                    f"{path} was written by another version of autolabel (layout {version}, not {VERSION}); "
+                    "use that version, or choose another `run`"
+                )
+            if version == 0:
                 # executescript would commit by itself
                 for statement in _SCHEMA.split(";\n"):
                     self._db.execute(statement)
                 self._db.execute(f"PRAGMA user_version = {VERSION}")
-        elif version != VERSION:
-            raise OutputError(
-                f"{path} was written by another version of autolabel (layout {version}, not {VERSION}); "
-                "use that version, or choose another `run`"
-            )
 
     def _put_body(self, exchange: Exchange) -> int | None:
-        if not exchange.body:
+        if exchange.body is None:
             return None
         prompts = orjson.dumps(exchange.prompts).decode()
         return self._db.execute(
@@ -274,7 +284,8 @@ class Store:
     ) -> None:
         if exchange.reason is not None:
             self._db.execute(
-                "INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?)",
+                "INSERT INTO failures VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+                "reason = excluded.reason, body = coalesce(excluded.body, body)",
                 (image, source, prompt, exchange.reason, body_id),
             )
             return

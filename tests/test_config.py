@@ -108,7 +108,7 @@ def test_overrides_reach_every_key(tmp_path):
     assert config.filter.confidence == 0.6
     assert config.categories[0].confidence == 0.7
     assert config.backend.name == "segmentlens"
-    assert config.image_sources == ["a", "b"]
+    assert config.images == ("a", "b")
     assert config.export.coco.segmentation == "rle"
 
 

@@ -98,4 +98,6 @@ class Hosted(ABC):
             trouble = str(error)
         except RecursionError:
             trouble = "it is nested too deeply"
+        except Exception as error:  # even a bug must not lose what was paid for  # noqa: BLE001
+            trouble = f"{type(error).__name__}: {error}"
         raise self._host.reasons.unexpected(trouble, body)

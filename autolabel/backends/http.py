@@ -22,7 +22,7 @@ from autolabel.backends.pace import Pace, Slot
 from autolabel.backends.reading import NOT_JSON, parse
 from autolabel.backends.reasons import Reasons
 from autolabel.backends.redact import Redactor
-from autolabel.errors import AutolabelError
+from autolabel.errors import AnswerError, AutolabelError, BudgetReached, ConfigError, StopRun
 from autolabel.version import __version__
 
 _LONGEST_WAIT_S = 3600.0  # a Retry-After beyond it ends the request
@@ -105,13 +105,20 @@ class Host:
         self._stop = stop
         self._pace = Pace(requests_per_second, stop)
         self._retrying = _retrying(retry, stop)
-        self._client = httpx.Client(
-            headers=_HEADERS | _bearer(key, auth),
-            params={"api_key": key} if key and auth == "query" else None,
-            timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S)),
-            limits=httpx.Limits(max_connections=None, keepalive_expiry=_KEEPALIVE_S),
-            follow_redirects=False,  # the key would go along
-        )
+        self._redact = redact
+        try:
+            self._client = httpx.Client(
+                headers=_HEADERS | _bearer(key, auth),
+                params={"api_key": key} if key and auth == "query" else None,
+                timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S)),
+                limits=httpx.Limits(max_connections=None, keepalive_expiry=_KEEPALIVE_S),
+                follow_redirects=False,  # the key would go along
+            )
+        except (ValueError, ImportError, OSError) as error:
+            raise ConfigError(
+                "the proxy or certificate settings of the environment (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, "
+                f"SSL_CERT_FILE, SSL_CERT_DIR) can't be used: {redact(str(error))}"
+            ) from None
 
     def post(self, path: str, content: bytes) -> Reply:
         """POST a JSON body and return the 200 that answers it, after retries where they can help.
@@ -120,9 +127,23 @@ class Host:
         """
         url = self._base_url + path
         number = itertools.count(1)
-        last: _Try = self._retrying(lambda: self._try(url, content, next(number)))
+        unread: list[AnswerError] = []  # answers 200 without JSON: billed, so what was sent is not let go
+
+        def attempt() -> _Try:
+            tried = self._try(url, content, next(number))
+            unread.extend([tried.error] if isinstance(tried.error, AnswerError) else [])
+            return tried
+
+        try:
+            last: _Try = self._retrying(attempt)
+        except BudgetReached:
+            if unread:
+                raise unread[-1] from None
+            raise
         if last.reply is not None:
             return last.reply
+        if unread and not isinstance(last.error, StopRun):
+            raise unread[-1]
         if last.again and self._stop.is_set():
             raise self.reasons.interrupted()
         raise last.error or self.reasons.interrupted()
@@ -160,7 +181,7 @@ class Host:
                 chunks.append(chunk)
                 if time.monotonic() > deadline:
                     raise httpx.ReadTimeout("the body takes too long")
-            return response, b"".join(chunks)
+            return response, self._redact.body(b"".join(chunks))
 
     def _broken(self, error: httpx.HTTPError, sent: bool, asked: str) -> _Try:
         trouble = str(error) or type(error).__name__
@@ -225,6 +246,6 @@ def _retry_after_s(headers: Mapping[str, str]) -> float:
 def _date(value: str) -> datetime | None:
     try:
         date = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return date if date.tzinfo else date.replace(tzinfo=UTC)

@@ -1,9 +1,11 @@
 """Keeps a key out of texts and out of the log lines of the HTTP libraries. Knows nothing of HTTP."""
 
 import html
+import json
 import logging
 import re
 from functools import cache
+from urllib.parse import quote
 
 _HIDDEN = "***"
 # httpx logs whole URLs (?api_key=...) at INFO, httpcore response headers (a Location) at DEBUG;
@@ -23,10 +25,20 @@ class Redactor:
 
     def __init__(self, key: str | None) -> None:
         self._pattern = _pattern(key) if key else None
+        # the usual ones are looked for first: a body may have megabytes
+        self._spellings = (
+            {key.encode(), quote(key, safe="").encode(), json.dumps(key)[1:-1].encode()} if key else set()
+        )
 
     def __call__(self, text: str) -> str:
         """Return `text` with `***` in place of the key."""
         return self._pattern.sub(_HIDDEN, text) if self._pattern else text
+
+    def body(self, body: bytes) -> bytes:
+        """Return the body of an answer without the key, where it holds it: bodies are kept."""
+        if self._pattern is None or not any(spelling in body for spelling in self._spellings):
+            return body
+        return self(body.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
 
     def guard_logs(self) -> None:
         """Redact what the HTTP libraries log from now on, in every handler. Stays for the whole process."""

@@ -69,7 +69,7 @@ class Roboflow(Hosted):
             return {}
         # such a server does not look at the Authorization header and misses the key (read in its code)
         old = "a server older than inference 1.5.0 needs backend.auth: query"
-        return {400: old, 401: old}
+        return {400: f"if it misses the key: {old}", 401: old}
 
 
 def _by_prompt(value: object, prompts: Sequence[Prompt]) -> list[list[dict[str, Any]]]:

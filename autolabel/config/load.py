@@ -102,6 +102,8 @@ def _lines(node: yaml.Node, key: Key, path: Path) -> Iterator[tuple[Key, int]]:
         seen: set[str] = set()
         for name, value in node.value:
             line = name.start_mark.line + 1
+            if not isinstance(name, yaml.ScalarNode):
+                raise ConfigError(f"{path}, line {line}: a key should be a plain name")
             if name.value in seen:
                 raise ConfigError(
                     f"{path}, line {line}: {_dotted((*key, name.value))} stands twice; remove one"
@@ -118,7 +120,8 @@ def _lines(node: yaml.Node, key: Key, path: Path) -> Iterator[tuple[Key, int]]:
 def _apply(data: dict[str, Any], override: str) -> Key:
     name, equals, text = override.partition("=")
     if not equals or not name.strip():
-        raise ConfigError(f"--set {override}: write it as KEY=VALUE, such as --set filter.confidence=0.6")
+        shown = re.split(r"[=:\s]", override)[0]  # what follows may be a secret
+        raise ConfigError(f"--set {shown}: write it as KEY=VALUE, such as --set filter.confidence=0.6")
     key: Key = tuple(int(part) if part.isdigit() else part for part in name.strip().split("."))
     if any(isinstance(part, str) and _SECRET.search(part) for part in key):
         raise ConfigError(
@@ -163,8 +166,9 @@ def _refuse_keys(data: Any, origin: dict[Key, str], key: Key = ()) -> None:
             if in_url or (
                 isinstance(name, str) and _SECRET.search(name) and not isinstance(value, dict | list)
             ):
+                what = "a user name, a password or a query" if in_url else "a key"
                 raise ConfigError(
-                    f"{_place(here, origin)}: {_dotted(here)} holds a key; "
+                    f"{_place(here, origin)}: {_dotted(here)} holds {what}; "
                     f"keys belong in the environment or .env ({_VARIABLES}), never in a config"
                 )
             _refuse_keys(value, origin, here)
@@ -205,6 +209,8 @@ def _sentence(key: Key, detail: ErrorDetails) -> str:
     if key and not isinstance(value, dict | list | tuple | BaseModel):
         quoted = f"{name} is {value!r}" if isinstance(value, str | float | int | None) else name
         hint = "; put it in quotes" if detail["type"] == "string_type" and value is not None else ""
+        if detail["type"] == "float_type" and isinstance(value, str):
+            hint = "; YAML reads it as a text, write it like 0.1"
         return f"{quoted}; it {message}{hint}"
     return f"{name} {message}" if key else message
 

@@ -5,7 +5,15 @@ from collections import Counter
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from autolabel.types import Category
 
@@ -23,7 +31,22 @@ def _text(value: str) -> str:
     return value
 
 
+def _path(value: str) -> str:
+    """A path as it is given to the system: nothing in it is expanded."""
+    if not value.strip() or "\0" in value:
+        raise ValueError("should be a path")
+    if value.startswith("~"):
+        raise ValueError("should be written out: ~ is not expanded")
+    return value
+
+
+def _listed(value: Any) -> Any:
+    """One path is a list of one."""
+    return (value,) if isinstance(value, str) else value
+
+
 Text = Annotated[str, AfterValidator(_text)]
+PathText = Annotated[str, AfterValidator(_path)]
 
 
 class Section(BaseModel):
@@ -74,7 +97,7 @@ class BackendConfig(Section):
     timeout_s: Positive = 120.0
     price_per_request: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     auth: Literal["bearer", "query"] = "bearer"
-    answers: str | None = None
+    answers: PathText | None = None
 
     @field_validator("base_url")
     @classmethod
@@ -183,15 +206,22 @@ class ExportConfig(Section):
 class Config(Section):
     """A whole configuration. Paths are relative to the working directory."""
 
-    images: str | Annotated[list[str], Field(min_length=1)]
-    output: str = "datasets/autolabel"
-    run: str = "runs/autolabel"
+    images: Annotated[tuple[PathText, ...], BeforeValidator(_listed), Field(strict=False)]
+    output: PathText = "datasets/autolabel"
+    run: PathText = "runs/autolabel"
     classes: Annotated[tuple[ClassConfig, ...], Field(strict=False)]
     backend: BackendConfig
     label: LabelConfig = LabelConfig()
     filter: FilterConfig = FilterConfig()
     split: SplitConfig = SplitConfig()
     export: ExportConfig = ExportConfig()
+
+    @field_validator("images")
+    @classmethod
+    def _some_images(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("should name at least one folder, file or glob")
+        return value
 
     @field_validator("classes")
     @classmethod
@@ -227,11 +257,6 @@ class Config(Section):
     def categories(self) -> list[Category]:
         """The classes with the thresholds that hold for each, ids from 0 in the order of the file."""
         return [self._category(i, item) for i, item in enumerate(self.classes)]
-
-    @property
-    def image_sources(self) -> list[str]:
-        """`images` as a list."""
-        return [self.images] if isinstance(self.images, str) else list(self.images)
 
     def _category(self, class_id: int, item: ClassConfig) -> Category:
         # null turns a step off, which is not the same as a key that was left out

@@ -1,1 +1,1 @@
-"""."""
+"""How tasks are run: `local` on the threads of one machine."""

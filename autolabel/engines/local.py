@@ -8,7 +8,7 @@ from autolabel.labeler import Record, Task
 
 
 def run_local(
-    tasks: Iterable[Task],
+    tasks: Iterable[Task | None],
     worker: Callable[[Task], Record],
     on_record: Callable[[Record], None],
     *,
@@ -17,8 +17,9 @@ def run_local(
 ) -> None:
     """Run `worker` over `tasks` and hand each record to `on_record`, in this thread, as it is finished.
 
-    At most 2 x `workers` tasks are taken ahead, so memory does not grow with the number of images.
-    Once `stop` is set no task is started; those under way are finished and handed over.
+    A None among the tasks is an image with nothing to do: records are handed over also while many of
+    those pass by. At most 2 x `workers` tasks are taken ahead, so memory does not grow with the number of
+    images. Once `stop` is set no task is started; those under way are finished and handed over.
     """
     pool = ThreadPoolExecutor(workers, thread_name_prefix="autolabel")
     pending: set[Future[Record]] = set()
@@ -26,8 +27,10 @@ def run_local(
         for task in tasks:
             if stop.is_set():
                 break
-            pending.add(pool.submit(worker, task))
-            if len(pending) >= 2 * workers:
+            if task is not None:
+                pending.add(pool.submit(worker, task))
+            full = len(pending) >= 2 * workers
+            if full or any(future.done() for future in pending):
                 pending = _hand_over(pending, on_record, stop)
         while pending:
             pending = _hand_over(pending, on_record, stop)

@@ -5,6 +5,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,7 +20,7 @@ from autolabel.formats.base import ExportImage, FormatReport, Writer
 from autolabel.formats.images import ImageStore
 from autolabel.formats.tree import check_output, staged
 from autolabel.pipeline import manifest
-from autolabel.pipeline.inventory import sources_of
+from autolabel.pipeline.inventory import check_run, sources_of
 from autolabel.pipeline.results import Labelled, Run, Survey
 from autolabel.pipeline.summary import FORMAT_LIMIT, Summary
 from autolabel.splits import SPLITS, assign
@@ -41,48 +42,60 @@ def export(
     Raises UsageError where nothing is labelled yet or the output can't be written.
     """
     started = time.monotonic()
-    check_target(config, overwrite=overwrite)
-    with Run(config, sample) as run:
-        found = run.survey()
-        if config.export.empty_images == "skip":
-            found = Survey([e for e in found.labelled if _kept(run, e)], found.failures)
-        summary = Summary(
-            images=len(found.labelled) + len(found.failures), labelled=len(found.labelled),
-            failed=len(found.failures), failures=found.failures, run=config.run,
-        )  # fmt: skip
-        if not found.labelled:
-            summary.warnings.append(
-                f"no image has a whole answer, so nothing is written and {config.output} stays as it is"
-            )
-        else:
-            try:
-                _write(run, found, summary, overwrite=overwrite, resplit=resplit)
-            except OSError as error:
-                reason = f"{config.output} can't be written ({error.strerror}); the old dataset stays"
-                raise AutolabelError(reason) from None
-            except KeyboardInterrupt:
-                stop = Interrupted("interrupted; the old dataset stays")
-                stop.summary = summary
-                raise stop from None
+    check(config, overwrite=overwrite)
+    with Run(config, sample) as run, run.store.exclusive("export"):
+        summary = Summary(run=config.run)
+        try:
+            found = run.survey()
+            summary = _summary(found, config)
+            _write(run, found, summary, overwrite=overwrite, resplit=resplit)
+        except OSError as error:
+            reason = f"{config.output} can't be written ({error.strerror}); the old dataset stays"
+            raise AutolabelError(reason) from None
+        except KeyboardInterrupt:
+            stop = Interrupted("interrupted before the new dataset was whole; the old one stays")
+            stop.summary = replace(summary, answered=0, exported=0, dropped=Counter(), splits={}, prompts={})
+            raise stop from None
     summary.seconds = time.monotonic() - started
     return summary
 
 
-def check_target(config: Config, *, overwrite: bool) -> None:
-    """Raise OutputError where the output folder may not be replaced or can't be written."""
+def check(config: Config, *, overwrite: bool = True) -> None:
+    """Raise OutputError where the run or the output folder may not be written.
+
+    Neither lies among the images, and what autolabel did not write is only replaced with `overwrite`.
+    """
+    check_run(config)
     output, run = Path(config.output), Path(config.run)
     check_output(output, overwrite=overwrite, sources=sources_of(config), keep=[run])
 
 
+def _summary(found: Survey, config: Config) -> Summary:
+    return Summary(
+        images=len(found.labelled) + len(found.failures),
+        labelled=len(found.labelled),
+        failed=len(found.failures),
+        failures=found.failures,
+        run=config.run,
+    )
+
+
 def _write(run: Run, found: Survey, summary: Summary, *, overwrite: bool, resplit: bool) -> None:
     config = run.config
-    splits = _splits(run, found.labelled, summary, resplit=resplit)
+    entries = found.labelled
+    if config.export.empty_images == "skip":
+        entries = [entry for entry in entries if run.result(entry).detections]
+    if not entries:
+        why = "no instance is left in any image" if found.labelled else "no image has a whole answer"
+        summary.warnings.append(f"{why}, so nothing is written and {config.output} stays as it is")
+        return
+    splits = _splits(run, entries, summary, resplit=resplit)
     with staged(Path(config.output), overwrite=overwrite) as folder:
         used = [s for s in SPLITS if config.split.shares[s] > 0 or s in splits.values()]
         with _Export(run, folder, used, summary) as out:
             bar = tqdm(found.labelled, unit="image", desc="export", disable=None, leave=False)
             for entry in bar:
-                out.add(entry, splits[entry.image])
+                out.add(entry, splits.get(entry.image))
         summary.failures.sort()
         _write_failures(folder / "failures.csv", summary.failures)
         manifest.write(folder / "dataset.json", config, summary, out.reports, out.degradations)
@@ -153,36 +166,47 @@ class _Export:
                 f"hard links don't work here: {self._images.links_failed} images were copied instead"
             )
 
-    def add(self, entry: Labelled, split: str) -> None:
-        """Filter one image and write it into every format."""
-        answered, degradations = self._run.answers(entry)
-        kept, dropped = filters.apply(answered, self._run.categories, self._run.config.filter)
-        image = ExportImage(entry.item.file_name, entry.item.path, entry.width, entry.height, split, kept)
+    def add(self, entry: Labelled, split: str | None) -> None:
+        """Filter one image and write it into every format; without a split it is only accounted for."""
+        item = entry.item
         try:
-            if self._run.config.export.images != "none":
+            answered, degradations = self._run.answers(entry)
+            kept, dropped = filters.apply(answered, self._run.categories, self._run.config.filter)
+            image = ExportImage(item.file_name, item.path, entry.width, entry.height, split or "", kept)
+            if split and self._run.config.export.images != "none":
                 self._images.open(image)
-            not_held = {name: writer.add(image) for name, writer in self._writers.items()}
         except ImageError as error:  # the file has changed or gone since it was labelled
             self._summary.labelled -= 1
             self._summary.failed += 1
-            self._summary.failures.append((image.file_name, str(error)))
+            self._summary.failures.append((item.file_name, str(error)))
             return
         self.degradations.update(degradations)
         for drop in dropped:
             self._drop(image, drop.detection, drop.reason, drop.kept_by)
-        for name, detections in not_held.items():
-            for detection in detections:
-                self._drop(image, detection, FORMAT_LIMIT + name, None)
-        self._count(split, answered, kept)
+        self._summary.answered += len(answered)
+        for detection in answered:
+            self._summary.prompts[detection.prompt][0] += 1
+        if split:
+            self._put(image, split)
 
-    def _count(self, split: str, answered: Sequence[Detection], kept: Sequence[Detection]) -> None:
+    def _put(self, image: ExportImage, split: str) -> None:
+        for name, writer in self._writers.items():
+            try:
+                not_held = writer.add(image)
+            except (
+                ImageError
+            ) as error:  # what this format needs can't be made of the image, as JPEG of huge ones
+                not_held = list(image.detections)
+                self._summary.warnings.append(f"{name} leaves out {image.file_name}: {error}")
+            for detection in not_held:
+                self._drop(image, detection, FORMAT_LIMIT + name, None)
+        self._count(split, image.detections)
+
+    def _count(self, split: str, kept: Sequence[Detection]) -> None:
         summary = self._summary
-        summary.answered += len(answered)
         summary.exported += len(kept)
         row: dict[str, Any] = summary.splits[split]
         row["images"] += 1
-        for detection in answered:
-            summary.prompts[detection.prompt][0] += 1
         for detection in kept:
             summary.prompts[detection.prompt][1] += 1
             row["instances"][self._run.categories[detection.class_id].name] += 1
@@ -197,11 +221,6 @@ class _Export:
 def _naming(detection: Detection, categories: Sequence[Category]) -> tuple[str, str, str]:
     confidence = "" if detection.confidence is None else f"{detection.confidence:.6g}"
     return categories[detection.class_id].name, detection.prompt, confidence
-
-
-def _kept(run: Run, entry: Labelled) -> bool:
-    """Whether any instance of the image is exported."""
-    return bool(filters.apply(run.answers(entry)[0], run.categories, run.config.filter)[0])
 
 
 def _write_failures(path: Path, failures: Sequence[tuple[str, str]]) -> None:

@@ -1,5 +1,6 @@
 """The images of a run: which there are, what content each has, and which prompts it still needs."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -10,7 +11,7 @@ from autolabel.config import Config
 from autolabel.errors import ImageError, InputError, OutputError
 from autolabel.sources import images
 from autolabel.sources.listing import list_images
-from autolabel.store import WHOLE_IMAGE, FileRow, Store
+from autolabel.store import WHOLE_IMAGE, Exchange, FileRow, Store
 from autolabel.types import ImageItem, Prompt
 
 STORE = "answers.sqlite"
@@ -36,13 +37,8 @@ def select(config: Config, limit: int | None = None) -> list[ImageItem]:
 
     Raises InputError where there are none, and OutputError where the run folder lies among them.
     """
-    items = list_images(config.image_sources)
-    for folder in sources_of(config):
-        if Path(config.run).resolve().is_relative_to(folder.resolve()):
-            raise OutputError(
-                f"the run folder {config.run} lies inside the images folder {folder}, "
-                "which is never written to; set `run` to a folder elsewhere"
-            )
+    check_run(config)
+    items = list_images(config.images)
     if limit is not None and limit < 1:
         raise InputError(f"--limit is {limit}; it should be 1 or more")
     if limit is None or limit >= len(items):
@@ -80,6 +76,18 @@ def missing(store: Store | None, image: bytes, asked: Question) -> tuple[Prompt,
     return tuple(prompt for prompt in asked.prompts if prompt.text not in kept)
 
 
+def unread(store: Store, image: bytes, asked: Question) -> list[Exchange]:
+    """The kept bodies that were not understood and could serve the question."""
+    return [e for e in store.unread(image, asked.source) if e.floor <= asked.floor]
+
+
+def unpaid(store: Store | None, image: bytes, asked: Question) -> tuple[Prompt, ...]:
+    """The prompts to ask for: neither answered, nor to be read from a body that is kept."""
+    prompts = missing(store, image, asked)
+    paid = {text for e in unread(store, image, asked) for text in e.prompts} if store and prompts else set()
+    return tuple(prompt for prompt in prompts if prompt.text not in paid)
+
+
 def why_unanswered(store: Store, image: bytes, asked: Question) -> str | None:
     """The reason that an image has no whole answer; None where it has one."""
     unanswered = missing(store, image, asked)
@@ -95,10 +103,31 @@ def store_path(config: Config) -> Path:
     return Path(config.run) / STORE
 
 
+def check_run(config: Config) -> None:
+    """Raise OutputError where the run folder lies among the images, which are never written to."""
+    for source in sources_of(config):
+        if Path(config.run).resolve().is_relative_to(source.resolve()):
+            raise OutputError(
+                f"the run folder {config.run} lies inside the images {source}, which are never written to; "
+                "set `run` to a folder elsewhere"
+            )
+
+
 def sources_of(config: Config) -> Sequence[Path]:
-    """The folders that must not be written to, since all below them is an image of the run."""
-    roots = [Path(source.partition("**")[0] or ".") for source in config.image_sources]
-    return [root for root in roots if root.is_dir()]
+    """The folders and files that must not be written to: each source, a glob by its fixed part.
+
+    A glob of the working directory that does not go into folders leaves room for an output there.
+    """
+    places = []
+    for source in config.images:
+        path = Path(source)
+        if not path.exists():
+            fixed = itertools.takewhile(lambda part: not set(part) & set("*?["), path.parts)
+            path = Path(*fixed)
+            if path.resolve() == Path.cwd() and "**" not in source:
+                continue
+        places.append(path)
+    return places
 
 
 def _read(path: Path) -> FileRow:

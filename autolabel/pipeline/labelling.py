@@ -4,7 +4,6 @@ import logging
 import signal
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -33,6 +32,7 @@ from autolabel.pipeline.inventory import (
     question,
     select,
     store_path,
+    unread,
     why_unanswered,
 )
 from autolabel.pipeline.summary import Summary
@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 FIRST_REFUSALS = 3  # the same refusal for so many images before any answer ends the run
 AHEAD = 2  # threads that make pictures ready while all requests wait
-LATER_REFUSALS = 20  # and for so many in a row after that
+LATER_REFUSALS = 20  # and so many in a row, alike or not, whenever
 
 
 def label(
@@ -71,7 +71,7 @@ def label(
     meter = Meter(price=limits.price_per_request, budget=config.label.budget)
     backend = open_backend(config.backend, floor=config.label.confidence, meter=meter, stop=stop)
     try:
-        with Store(store_path(config)) as store, store.exclusive(), _signals(stop) as interrupted:
+        with Store(store_path(config)) as store, store.exclusive("label"), _signals(stop) as interrupted:
             job = _Job(config, items, store, backend, meter, stop, retry_unclear)
             with job.progress:
                 try:
@@ -81,7 +81,7 @@ def label(
                         f"{store.path} can't be used ({error}): free its disk, or repair it"
                     )
             job.summary.seconds = time.monotonic() - started
-            if interrupted.is_set() and job.stopped is None:
+            if interrupted.is_set():
                 job.stopped = Interrupted("interrupted")
             if job.stopped is not None:
                 job.stopped.summary = job.summary
@@ -115,7 +115,7 @@ class _Job:
         self._worker = Labeler(backend, config.label.confidence, at_once=config.label.workers, stop=stop)
         self._under_way: set[bytes] = set()
         self._postponed: list[tuple[ImageItem, bytes]] = []
-        self._refusals: Counter[str] = Counter()
+        self._refusals: list[str] = []  # since the last answer
         self._answers_came = False
         self.stopped: StopRun | None = None
         self.summary = Summary(images=len(items), run=config.run)
@@ -134,34 +134,33 @@ class _Job:
                 self._count(item, image, why_unanswered(self._store, image, self._asked))
         self._tally()
 
-    def _tasks(self, items: Sequence[ImageItem]) -> Iterator[Task]:
+    def _tasks(self, items: Sequence[ImageItem]) -> Iterator[Task | None]:
+        """Yield a task for each image that needs one, and None for each that does not."""
         for item in items:
-            try:
-                row = identify(self._store, item)
-            except ImageError as error:
-                self._fail(item, str(error))
-                continue
-            image = row.image
-            if image in self._under_way:
-                self._postponed.append((item, image))
-                continue
-            wanted = self._wanted(row)
-            if wanted:
-                self._under_way.add(image)
-                yield Task(item, image, wanted)
-            else:
-                self._count(item, image, why_unanswered(self._store, image, self._asked))
+            yield self._task(item)
+
+    def _task(self, item: ImageItem) -> Task | None:
+        try:
+            row = identify(self._store, item)
+        except ImageError as error:
+            self._fail(item, str(error))
+            return None
+        if row.image in self._under_way:
+            self._postponed.append((item, row.image))
+            return None
+        wanted = self._wanted(row)
+        if not wanted:
+            self._count(item, row.image, why_unanswered(self._store, row.image, self._asked))
+            return None
+        self._under_way.add(row.image)
+        return Task(item, row.image, wanted)
 
     def _wanted(self, row: FileRow) -> tuple[Prompt, ...]:
         """The prompts to ask for. What a host sent before and was not understood is read again first."""
         if self._backend.limits.free:
-            self._store.forget(row.image, self._asked.source)
             return self._asked.prompts
         wanted = missing(self._store, row.image, self._asked)
-        unread = self._store.unread(row.image, self._asked.source) if wanted else []
-        for exchange in unread:
-            if exchange.floor > self._asked.floor:
-                continue  # it would not serve: this is another question
+        for exchange in unread(self._store, row.image, self._asked) if wanted else []:
             if self._read_again(row, exchange) or not self._retry_unclear:
                 wanted = tuple(prompt for prompt in wanted if prompt.text not in exchange.prompts)
         return wanted
@@ -172,7 +171,7 @@ class _Job:
         wh = (row.width, row.height)
         size = (exchange.sent_wh[1], exchange.sent_wh[0])
         try:
-            answer = self._backend.read(exchange.body, size, prompts)
+            answer = self._backend.read(exchange.body or b"", size, prompts)
         except AnswerError:
             return False
         detections = tuple(to_frame(answer.detections, wh))
@@ -183,15 +182,19 @@ class _Job:
     def _keep(self, record: Record) -> None:
         """Store what came, in this thread, then look whether the run has to end."""
         task = record.task
-        if record.exchanges:
-            self._store.put(task.image, self._asked.source, record.wh, record.exchanges)
+        free = self._backend.limits.free
+        if record.stale:
+            self._store.forget_file(task.item.path)
+        elif record.exchanges:
+            self._store.put(task.image, self._asked.source, record.wh, record.exchanges, afresh=free)
         if record.stop is not None:
             self.stopped = self.stopped or record.stop
             self._stop.set()
         elif record.refusal != "interrupted":
             self._watch(record)
             self._count(task.item, task.image, record.reason)
-        self._under_way.discard(task.image)
+        if not free:  # what is free would be asked again under another name, which may say otherwise
+            self._under_way.discard(task.image)
 
     def _watch(self, record: Record) -> None:
         """End the run where the images in a row met the same refusal."""
@@ -200,12 +203,12 @@ class _Job:
                 self._refusals.clear()
                 self._answers_came = True
             return
-        if record.refusal not in self._refusals:
-            self._refusals.clear()
-        self._refusals[record.refusal] += 1
-        most = LATER_REFUSALS if self._answers_came else FIRST_REFUSALS
-        if self._refusals[record.refusal] >= most and self.stopped is None:
-            self.stopped = SameRefusal(f"{most} images in a row met the same refusal: {record.reason}")
+        self._refusals.append(record.refusal)
+        first = self._refusals[-FIRST_REFUSALS:]
+        alike = not self._answers_came and len(first) == FIRST_REFUSALS and len(set(first)) == 1
+        if (alike or len(self._refusals) >= LATER_REFUSALS) and self.stopped is None:
+            row = f"{len(self._refusals)} images in a row met the same refusal"
+            self.stopped = SameRefusal(f"{row}: {record.reason}")
             self._stop.set()
 
     def _count(self, item: ImageItem, image: bytes, reason: str | None) -> None:

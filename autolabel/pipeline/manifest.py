@@ -49,7 +49,7 @@ def write(
 def _config(config: Config) -> dict[str, Any]:
     """What changes the dataset: not where it lies, nor how fast or for how much it was asked."""
     data = config.model_dump(mode="json", exclude={"run", "output"})
-    data["images"] = [_portable(source) for source in config.image_sources]
+    data["images"] = [_portable(source) for source in config.images]
     # the thresholds that hold for each class: a null in the file may mean "off" or "as the filter says"
     data["classes"] = [asdict(category) for category in config.categories]
     data["label"] = {"confidence": config.label.confidence}

@@ -8,7 +8,7 @@ from autolabel.backends import limits_of
 from autolabel.config import Config
 from autolabel.errors import ImageError
 from autolabel.labeler import chunks
-from autolabel.pipeline.inventory import identify, missing, question, select, store_path
+from autolabel.pipeline.inventory import identify, question, select, store_path, unpaid
 from autolabel.store import Store
 
 
@@ -46,7 +46,7 @@ def plan(config: Config, *, limit: int | None = None) -> Plan:
                 image = identify(store, item).image if store else item.file_name.encode()
             except ImageError:
                 continue
-            wanted = missing(store, image, asked)
+            wanted = unpaid(store, image, asked)
             cached += not wanted
             if image not in seen:
                 requests += len(chunks(wanted, limits.max_prompts))

@@ -88,12 +88,17 @@ class Run:
         return ImageResult(entry.item.file_name, entry.width, entry.height, "labelled", tuple(detections))
 
     def answers(self, entry: Labelled) -> tuple[list[Detection], list[str]]:
-        """All detections of an image, of the classes of the config, and the degradations of each."""
+        """All detections of an image, of the classes of the config, and the degradations of each.
+
+        Raises ImageError where a labelling has just taken an answer away.
+        """
         rows = self.store.answers(entry.image, self._asked.source)
         detections: list[Detection] = []
         degradations: list[str] = []
         for prompt in self._asked.prompts:
-            row = rows[prompt.text]
+            row = rows.get(prompt.text)
+            if row is None:  # since the survey
+                raise ImageError("its answer was replaced by a labelling under way; export again after that")
             detections += [replace(d, class_id=prompt.class_id) for d in row.detections]
             degradations += [name for name in row.degradations for _ in row.detections]
             degradations += ["no_score" for d in row.detections if d.confidence is None]

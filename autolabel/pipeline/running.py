@@ -1,9 +1,11 @@
 """`run`: label, then export, so that what can't be exported is found before anything is paid for."""
 
 import time
+from dataclasses import replace
 
 from autolabel.config import Config
-from autolabel.pipeline.exporting import check_target, export
+from autolabel.errors import AutolabelError, StopRun, UsageError
+from autolabel.pipeline.exporting import check, export
 from autolabel.pipeline.inventory import select
 from autolabel.pipeline.labelling import label
 from autolabel.pipeline.summary import Summary
@@ -24,7 +26,7 @@ def run(
     """
     started = time.monotonic()
     items = select(config, limit)
-    check_target(config, overwrite=overwrite)
+    check(config, overwrite=overwrite)
     labelled = label(config, items=items, retry_unclear=retry_unclear)
     if not labelled.labelled:
         labelled.warnings.append(
@@ -32,7 +34,21 @@ def run(
         )
         return labelled
     sample = None if limit is None else items
-    summary = export(config, sample=sample, overwrite=overwrite, resplit=resplit)
-    summary.requests, summary.retries, summary.cost = labelled.requests, labelled.retries, labelled.cost
-    summary.seconds = time.monotonic() - started
-    return summary
+    try:
+        summary = export(config, sample=sample, overwrite=overwrite, resplit=resplit)
+    except UsageError as error:  # what was fine before anything was asked has changed meanwhile
+        raise AutolabelError(f"{error}; every answer is kept, for `autolabel export`") from None
+    except StopRun as stop:
+        stop.summary = _with_costs(stop.summary, labelled, started)
+        raise
+    return _with_costs(summary, labelled, started)
+
+
+def _with_costs(summary: Summary, labelled: Summary, started: float) -> Summary:
+    return replace(
+        summary,
+        requests=labelled.requests,
+        retries=labelled.retries,
+        cost=labelled.cost,
+        seconds=time.monotonic() - started,
+    )

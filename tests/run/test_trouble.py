@@ -57,10 +57,10 @@ def test_a_full_disk_stops_the_run(host, photos, monkeypatch):
     """Where an answer can't be kept the run ends with a sentence, what was kept stays, and it can go on."""
     put = Store.put
 
-    def full(self, image, *arguments):
+    def full(self, *arguments, **keys):
         if len(host.log) > 2:
             raise sqlite3.OperationalError("database or disk is full")
-        put(self, image, *arguments)
+        put(self, *arguments, **keys)
 
     config = write_config(host.url, label={"workers": 1})
     with monkeypatch.context() as patch:
