@@ -171,12 +171,13 @@ def grow(count: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         write(list(FORMATS), exported(answers, 20), Path(name) / "set", {})  # what is loaded on first use
         Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten (Linux)
-        before = _status_mb("VmRSS")
+        before = status_mb("VmRSS")
         write(list(FORMATS), exported(answers, count), Path(name) / "set", {})
-    print(f"{_status_mb('VmHWM') - before:.1f}")
+    print(f"{status_mb('VmHWM') - before:.1f}")
 
 
-def _status_mb(key: str) -> float:
+def status_mb(key: str) -> float:
+    """MB of this process, as Linux counts them: VmRSS now, VmHWM at the peak."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{key}:")) / 1024
 

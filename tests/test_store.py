@@ -92,7 +92,11 @@ def test_one_process_labels_at_a_time(tmp_path):
     """A second labelling into the same run is refused while the first goes on."""
     path = tmp_path / "answers.sqlite"
     with Store(path) as first, Store(path) as second:
-        with first.exclusive("label"), pytest.raises(OutputError, match="another `autolabel label`"), second.exclusive("label"):
+        with (
+            first.exclusive("label"),
+            pytest.raises(OutputError, match="another `autolabel label`"),
+            second.exclusive("label"),
+        ):
             pass
         with second.exclusive("label"):
             pass

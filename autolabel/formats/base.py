@@ -59,6 +59,9 @@ class Writer(Protocol):
         ...
 
 
+_LONGEST_NAME = 200  # bytes: file systems take 255, of which a hash and a suffix need some
+
+
 class Names:
     """The names given out in one format, told apart as a case-insensitive file system would."""
 
@@ -68,6 +71,8 @@ class Names:
     def claim(self, wanted: str, file_name: str) -> str:
         """`wanted`, with a short hash of `file_name` appended where it is taken already."""
         name, tries = wanted, 0
+        folders, slash, last = wanted.rpartition("/")
+        wanted = folders + slash + last.encode()[:_LONGEST_NAME].decode(errors="ignore")
         while (key := unicodedata.normalize("NFC", name).casefold()) in self._taken:
             name = f"{wanted}-{short_hash(file_name + '/' * tries)}"
             tries += 1

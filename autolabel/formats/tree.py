@@ -6,7 +6,7 @@ Which files a format has is the format's business; how images get there is in `i
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -167,14 +167,12 @@ def _remove_leftovers(output: Path) -> None:
     """Remove what crashed exports left, but not the stage of one that runs."""
     if not output.parent.is_dir():
         return
-    prefix = _sibling(output, "new-").name
-    for path in output.parent.iterdir():
-        pid = path.name.removeprefix(prefix)
-        if path.name.startswith(prefix) and pid.isdecimal() and not _runs_elsewhere(int(pid)):
-            shutil.rmtree(path)
-    backup = _sibling(output, "old")
-    if backup.is_dir():
-        shutil.rmtree(backup)
+    for prefix in (_sibling(output, "new-").name, _sibling(output, "trash-").name):
+        for path in output.parent.iterdir():
+            pid = path.name.removeprefix(prefix)
+            if path.name.startswith(prefix) and pid.isdecimal() and not _runs_elsewhere(int(pid)):
+                shutil.rmtree(path)
+    _discard(_sibling(output, "old"))
 
 
 def _runs_elsewhere(pid: int) -> bool:
@@ -199,4 +197,17 @@ def _move_in(stage: Path, output: Path) -> None:
     except OSError as ex:
         _recover(output)
         raise OutputError(f"the new dataset can't be moved to {output} ({ex.strerror})") from ex
-    shutil.rmtree(backup, ignore_errors=True)
+    except BaseException:  # Ctrl-C between the two
+        _recover(output)
+        raise
+    _discard(backup)
+
+
+def _discard(backup: Path) -> None:
+    """Delete the old dataset, under a name that is never put back: half of it would be worse than none."""
+    if not backup.is_dir():
+        return
+    trash = backup.with_name(f"{backup.name.removesuffix('old')}trash-{os.getpid()}")
+    with suppress(KeyboardInterrupt, OSError):  # the new dataset is in: the rest can wait for the next export
+        backup.rename(trash)
+        shutil.rmtree(trash, ignore_errors=True)

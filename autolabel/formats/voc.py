@@ -158,6 +158,7 @@ def _flat_stem(file_name: str) -> str:
     """The path without suffix as one name without blanks, cut where file systems would refuse it."""
     stem = file_name.rpartition(".")[0] or file_name
     flat = _NOT_IN_STEMS.sub("_", stem.replace("/", "__").replace("\\", "__"))
+    flat = "_" + flat[1:] if flat.startswith("#") else flat  # some readers take such a line for a comment
     if len(flat.encode()) <= _LONGEST_STEM:
         return flat
     return f"{flat.encode()[:_LONGEST_STEM].decode(errors='ignore')}-{short_hash(file_name)}"

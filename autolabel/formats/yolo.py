@@ -19,6 +19,7 @@ from autolabel.types import Category, Detection
 
 # What all versions of Ultralytics since 8.0 list as images.
 _SUFFIXES = frozenset({"bmp", "jpeg", "jpg", "mpo", "png", "tif", "tiff", "webp"})
+_LEAST_SIDE = 10  # px; the reader drops smaller images, and a split of only such ones ends the training
 _CENTRE = 0.5  # px from a pixel's index to its centre: the reader truncates
 _NUDGE, _NUDGES = 0.02, 20  # px, and how often it may be taken from _CENTRE
 
@@ -54,7 +55,13 @@ class YoloWriter:
         root.mkdir(parents=True, exist_ok=True)
 
     def add(self, image: ExportImage) -> list[Detection]:
-        """Write one image; what is returned has the class and polygon of a row before it."""
+        """Write one image; what is returned has the class and polygon of a row before it.
+
+        An image that the reader would refuse for its size is left out with all its instances.
+        """
+        if min(image.width, image.height) < _LEAST_SIDE:
+            self._counts["too_small_images"] += 1
+            return list(image.detections)
         stem, suffix = _split_name(image.file_name)
         stem = self._names.claim(stem, image.file_name)
         name = f"{stem}.{suffix}"
@@ -144,7 +151,7 @@ def _points(ring: _Ring, width: int, height: int, offset: float) -> bytes:
     """The rest of a row: a space before each coordinate, a line feed at the end, three points at least."""
     if len(ring) < 3:
         ring = np.concatenate((ring, ring[-1:].repeat(3 - len(ring), axis=0)))
-    # A thousandth of a pixel, and never fewer than six decimals.
+    # A hundredth of a pixel or finer, so that a nudge shows, and never fewer than six decimals.
     decimals = max(6, len(str(max(width, height))) + 2)
     xs, ys = _fractions(width, decimals, offset), _fractions(height, decimals, offset)
     points = np.empty(ring.shape, xs.dtype)

@@ -17,7 +17,7 @@ _FAR = 2.0**31  # coordinates beyond are as good as there, and still safe to mul
 _FAR_POLYGON = 2**14  # pixels around the frame in which COCO polygons keep their shape
 _MAX_CANVAS = 2**26  # pixels of a canvas larger than the frame, for rings that leave it
 _MAX_STEPS = 2**22  # steps between columns that are sorted rather than painted
-_MAX_OUTLINE = 2**24  # pixels of outline; pycocotools takes 100 bytes and more for each
+_MAX_OUTLINE = 2**22  # pixels of outline; pycocotools takes 50 bytes and more for each
 
 
 def fill_centre_rings(rings: Sequence[ArrayLike], size: tuple[int, int]) -> RLE:

@@ -27,6 +27,8 @@ __all__ = [
     "write_upright",
 ]
 
+_LARGEST = 2**31  # bytes: no image within the bound on pixels is larger
+
 
 def read_bytes(path: Path) -> bytes:
     """The content of an image file. Raises ImageError where it can't be read or is empty, or for its name."""
@@ -36,8 +38,13 @@ def read_bytes(path: Path) -> bytes:
         raise ImageError("has a name that is not valid UTF-8, which no dataset can hold; rename it") from ex
     try:
         # A pipe would be waited for without end.
-        if not stat.S_ISREG(path.stat().st_mode):
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
             raise ImageError("can't be read: it is no regular file")
+        if status.st_size > _LARGEST:
+            raise ImageError(
+                f"has {status.st_size} bytes, more than the {_LARGEST} that are read; make it smaller"
+            )
         data = path.read_bytes()
     except OSError as ex:
         raise ImageError(f"can't be read: {ex.strerror or ex}") from ex

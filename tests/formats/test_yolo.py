@@ -23,8 +23,8 @@ from tests.formats.support import (
 from tests.nasty import nasty_masks
 
 EXPECTED = """\
-0 0.187500 0.583333 0.187500 0.416667 0.562500 0.416667 0.562500 0.583333
-1 0.937500 0.916667 0.937500 0.916667 0.937500 0.916667
+0 0.093750 0.291667 0.093750 0.208333 0.281250 0.208333 0.281250 0.291667
+1 0.468750 0.458333 0.468750 0.458333 0.468750 0.458333
 """
 
 
@@ -65,9 +65,9 @@ def parts(mask: np.ndarray) -> int:
 
 def test_a_small_dataset_as_text(tmp_path):
     """One image with two instances, one of a single pixel, is exactly these two files."""
-    first, second = box_mask((6, 8), 1, 2, 5, 4), box_mask((6, 8), 7, 5, 8, 6)
+    first, second = box_mask((12, 16), 1, 2, 5, 4), box_mask((12, 16), 7, 5, 8, 6)
     report, lost = write(
-        "yolo", tmp_path, [image([detection(first), detection(second, 1)], "sub/a.jpg", size=(6, 8))]
+        "yolo", tmp_path, [image([detection(first), detection(second, 1)], "sub/a.jpg", size=(12, 16))]
     )
     written = (tmp_path / "labels/train/sub/a.txt").read_text()
     assert written == EXPECTED
@@ -167,10 +167,18 @@ def test_every_coordinate_comes_back(side):
     """The text of a pixel index is that index again after a float32 multiply and int(), up to 20,000 px."""
     for step in range(yolo._NUDGES):
         offset = yolo._CENTRE - step * yolo._NUDGE
-        decimals = max(6, len(str(side)) + 2)
-        text = yolo._fractions(side, decimals, offset)
-        back = (text.astype(np.float32) * np.float32(side)).astype(np.int32)
-        assert np.array_equal(back, np.arange(side))
+        ring = np.column_stack((np.arange(side), np.zeros(side, np.int64)))
+        row = np.array(yolo._points(ring, side, 12, offset).split(), np.float32).reshape(-1, 2)
+        assert np.array_equal((row[:side, 0] * np.float32(side)).astype(np.int32), np.arange(side))
+
+
+def test_an_image_that_the_reader_drops_is_left_out(tmp_path):
+    """Below 10 px on a side the reader refuses an image: it is counted, and its instances are handed back."""
+    found = detection(box_mask((8, 200), 1, 2, 50, 6))
+    report, lost = write("yolo", tmp_path, [image([found], "thin.jpg", size=(8, 200)), image([])])
+    assert lost == [[found], []]
+    assert report.degradations == {"too_small_images": 1, "val_is_train": 1}
+    assert not list(tmp_path.rglob("thin*"))
 
 
 def test_a_background_image_has_an_empty_label(tmp_path):

@@ -1,7 +1,5 @@
 """Rings of masks, painted by the tools that will read them."""
 
-import time
-
 import cv2
 import numpy as np
 import pytest
@@ -9,7 +7,7 @@ import shapely
 from hypothesis import given
 from PIL import Image, ImageDraw
 
-from autolabel.geometry import outline, rle
+from autolabel.geometry import outline, raster, rle
 from tests.geometry.masks import bitmaps, coco_read, every_nasty_mask, filled, parts, thoroughly
 
 
@@ -182,12 +180,11 @@ def test_a_bridge_is_walked_there_and_back():
     assert outline.centre_ring(rle.from_bitmap(bitmap)).tolist() == [[1, 1], [4, 2], [4, 2], [1, 1]]
 
 
-def test_large_masks_take_no_time():
-    """A checkerboard of 640 x 480 and 5,000 specks are outlined in seconds."""
+def test_large_masks_can_be_outlined():
+    """A checkerboard of 640 x 480 and 5,000 specks come back as the pixels they were."""
     checkers = rle.from_bitmap(np.indices((480, 640)).sum(axis=0) % 2 == 0)
     specks = rle.from_bitmap(np.random.default_rng(0).random((1000, 1000)) < 0.005)
-    start = time.perf_counter()
     for mask in (checkers, specks):
-        for rings in (outline.band_rings, outline.centre_rings, outline.centre_ring, outline.edge_polygons):
-            rings(mask)
-    assert time.perf_counter() - start < 20
+        assert raster.fill_centre_rings(outline.centre_rings(mask), mask.size) == mask
+        assert len(outline.centre_ring(mask)) >= len(outline.centre_rings(mask))
+        assert len(outline.band_rings(mask)) == len(outline.edge_polygons(mask))

@@ -158,8 +158,10 @@ def test_a_truncated_file_is_not_sent(kind: str) -> None:
     """What goes out as it is was decoded all the same."""
     data = encode(noise(), kind)
     info = probe(data)
-    damaged = data[: len(data) // 2] + (b"\xff\xd9" if kind == "JPEG" else data[-12:])
-    for cut in (data[:-1], data[: len(data) // 2], *([damaged] if kind == "PNG" else [])):
+    cuts = [data[:-1], data[: len(data) // 2]]
+    if kind == "PNG":
+        cuts.append(data[: len(data) // 2] + data[-12:])
+    for cut in cuts:
         with pytest.raises(ImageError):
             fit("a", cut, info, max_side=None, max_base64_bytes=None)
 
