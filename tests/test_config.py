@@ -69,6 +69,10 @@ def test_defaults_follow_the_contract(tmp_path):
         (GOOD + "export: {formats: []}\n", "line 9: export.formats should name at least one of coco, yolo and voc"),
         ("images: a\nclasses: []\nbackend: {name: replay}\n", "line 2: classes should name at least one class"),
         ("images: a\nclasses: [null]\nbackend: {name: replay}\n", "classes.0 is None; it should be a class name"),
+        (GOOD + "? [a, b]\n: 1\n", "line 9: a key should be a plain name"),
+        (GOOD + "output: ~/x\n", "line 9: output is '~/x'; it should be written out: ~ is not expanded"),
+        (GOOD + "filter: {confidence: 1e-1}\n", "YAML reads it as a text, write it like 0.1"),
+        (GOOD.replace("images: photos", "images: []"), "line 1: images should name at least one"),
         ("", "holds no keys"),
         ("- a\n", "holds no keys"),
         (GOOD.replace("{name: roboflow}", "{name: roboflow, base_url: 'localhost:1'}"), "line 8: backend.base_url is 'localhost:1'; it should be an address"),
@@ -116,6 +120,7 @@ def test_overrides_reach_every_key(tmp_path):
     ("override", "sentence"),
     [
         ("filter.confidence", "write it as KEY=VALUE"),
+        ("backend.apikey: s3cret", "--set backend.apikey: write it as KEY=VALUE"),
         ("filter.confidence=[", "not valid YAML"),
         ("filter.confidance=0.6", "--set: unknown key filter.confidance; did you mean filter.confidence?"),
         ("classes.7.name=x", "--set classes.7.name=x: there is no 7 to go into"),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -176,6 +177,24 @@ def test_a_body_that_is_not_understood_is_not_paid_for_again(photos):
         assert (paid.code, paid.summary["requests"], paid.summary["failed"]) == (0, 1, 0)
 
 
+@pytest.mark.parametrize(
+    "script",
+    [
+        [Response(200, b"")] * 4,
+        [Response(200, b"<html>maintenance"), *[Response(500, b"{}")] * 3],
+    ],
+    ids=["empty", "html, then refused"],
+)
+def test_every_200_is_kept(photos, script):
+    """An empty 200, or one before a refusal, is not paid for again."""
+    with Host(RoboflowServer(), script=script) as host:
+        config = write_config(host.url, label={"workers": 1})
+        done = autolabel("run", config, "--json")
+        assert (done.code, done.summary["failed"], len(host.log)) == (3, 1, 9)
+        assert json.loads(autolabel("plan", config, "--json").out)["requests"] == 0
+        assert autolabel("run", config, "--json").summary["requests"] == 0
+
+
 def test_a_later_version_reads_a_kept_body_for_nothing(photos, monkeypatch):
     """A kept body that the reader has learnt to understand becomes an answer without a request."""
     from autolabel.backends.roboflow import Roboflow
@@ -194,6 +213,41 @@ def test_a_later_version_reads_a_kept_body_for_nothing(photos, monkeypatch):
         done = autolabel("run", config, "--limit", "2", "--json")
         assert (done.code, done.summary["labelled"], len(host.requests)) == (0, 2, asked)
         assert done.summary["instances"]["exported"] == 4
+
+
+def test_records_are_handed_over_while_finished_images_pass_by():
+    """An answer is kept before the images after it, which need nothing, are all looked at."""
+    from threading import Event
+
+    from autolabel.engines.local import run_local
+
+    kept, seen = [], []
+
+    def tasks():
+        yield "task"
+        for _ in range(200):
+            time.sleep(0.005)
+            seen.append(len(kept))
+            yield None
+
+    run_local(tasks(), lambda task: f"record of {task}", kept.append, workers=2, stop=Event())
+    assert kept == ["record of task"]
+    assert seen[-1] == 1
+
+
+def test_a_file_that_changes_under_the_store_is_asked_about_next_time(host, photos):
+    """Where size and time hide a change, the run says so, and the next one asks about the new content."""
+    config = write_config(host.url)
+    autolabel("label", config, "--limit", "1")
+    stats = {path: path.stat() for path in photos}
+    autolabel("export", config)  # every file is known now
+    for path, stat in stats.items():
+        path.write_bytes(path.read_bytes()[:-1] + b"\0")
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    Path("photos/000.png").read_bytes()
+    done = autolabel("label", config, "--json")
+    assert done.summary["failed"] == 5
+    assert "changed since it was listed" in done.err
 
 
 def test_growth_keeps_every_split(host, photos, tmp_path):

@@ -158,12 +158,51 @@ def test_empty_images_can_be_skipped(host, tmp_path):
     write_pictures(tmp_path / "photos", 4)
     grey = np.full((64, 96, 3), 128, np.uint8)
     cv2.imwrite("photos/grey.png", grey)
-    config = write_config(host.url)
+    grey[10:14, 10:13] = (0, 0, 255)
+    cv2.imwrite("photos/grey with a speck.png", grey)
+    config = write_config(host.url, filter={"min_area": 50})
     kept = autolabel("run", config, "--json").summary
-    assert sum(split["images"] for split in kept["splits"].values()) == 5
+    assert sum(split["images"] for split in kept["splits"].values()) == 6
     skipped = autolabel("run", config, "--set", "export.empty_images=skip", "--json").summary
     assert sum(split["images"] for split in skipped["splits"].values()) == 4
     assert not list(DATASET.rglob("grey*"))
+    # what is left out stays accounted for
+    assert skipped["images"] == skipped["labelled"] == 6
+    assert skipped["instances"] == kept["instances"]
+    assert "grey with a speck.png,red,red,0.95,too_small," in (DATASET / "dropped.csv").read_text()
+
+
+def test_no_instance_left_leaves_the_old_dataset(host, photos):
+    """Where empty images are skipped and all are empty, nothing is written and the reason is said."""
+    config = write_config(host.url, export={"empty_images": "skip"}, filter={"confidence": 1.0})
+    done = autolabel("run", config, "--json")
+    assert done.code == 0
+    assert done.summary["output"] is None
+    assert "no instance is left in any image" in done.err
+
+
+def test_equal_images_share_the_first_answer():
+    """Replay asks once for equal contents, in the order of names, whatever lies between them."""
+    mask = np.ones((20, 20), bool)
+    config = replay_config({f"{i:02}.png": [detection(mask)] for i in range(40)}, (20, 20))
+    for name in ("01b copy.png", "zz copy.png"):
+        Path("photos", name).write_bytes(Path("photos/01.png").read_bytes())
+    done = autolabel("run", config, "--json")
+    assert (done.code, done.summary["labelled"], done.summary["failed"]) == (0, 42, 0)
+
+
+def test_an_image_that_no_jpeg_holds_is_left_out_of_voc_alone():
+    """An image wider than JPEG can be is counted as VOC's loss; the other formats keep it."""
+    mask = np.zeros((12, 66000), bool)
+    mask[2:9, 100:60000] = True
+    config = replay_config({"wide.png": [detection(mask)]}, (12, 66000), split={"train": 1.0, "val": 0.0})
+    done = autolabel("run", config, "--json")
+    assert (done.code, done.summary["labelled"]) == (0, 1)
+    assert done.summary["instances"] == {"answered": 1, "exported": 1, "dropped": {"format_limit:voc": 1}}
+    assert "voc leaves out wide.png" in done.err
+    assert done.summary["splits"]["train"]["images"] == 1
+    assert (DATASET / "coco/images/train/wide.png").exists()
+    assert not list((DATASET / "voc").rglob("wide*"))
 
 
 def test_rotated_photographs_become_upright(host, tmp_path, capsys):

@@ -1,5 +1,6 @@
 """Trouble: an image's never stops a run, a run's never loses an answer, and each gets one clear sentence."""
 
+import contextlib
 import csv
 import json
 import os
@@ -9,8 +10,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
+import zstandard
 
 from autolabel.config import load_config
 from autolabel.pipeline import open_run
@@ -260,6 +263,72 @@ def test_keys_stand_nowhere(host, photos, monkeypatch):
     for path in Path().rglob("*"):
         if path.is_file():
             assert KEY.encode() not in path.read_bytes(), path
+
+
+def test_a_key_that_a_host_echoes_is_not_kept(photos, monkeypatch):
+    """The body of an answer is kept without the key, however the host spells it."""
+    monkeypatch.setenv("ROBOFLOW_API_KEY", KEY)
+    answer = RoboflowServer()
+
+    def echoing(request):
+        response = answer(request)
+        spelt = f', "sent": ["{KEY}", "{quote(KEY, safe="")}"]}}'.encode()
+        return Response(response.status, response.body[:-1] + spelt, response.headers)
+
+    with Host(echoing) as host:
+        done = autolabel("run", write_config(host.url), "--json")
+    assert (done.code, done.summary["labelled"]) == (0, 6)
+    with contextlib.closing(sqlite3.connect("runs/street/answers.sqlite")) as db:
+        bodies = [zstandard.decompress(body) for (body,) in db.execute("SELECT body FROM bodies")]
+    assert len(bodies) == 6
+    assert all(b'"sent": ["***", "***"]' in body for body in bodies)
+
+
+def test_sources_are_never_replaced(host, photos):
+    """A folder that a glob, a file or a list names is no place for a run or an output, --overwrite or not."""
+    before = contents("photos")
+    for images in (
+        "photos/*.png",
+        "photos/**/*.png",
+        "phot*/**",
+        ["photos/000.png", "photos/001.png"],
+        "photos/000.png",
+    ):
+        for change in ({"output": "photos"}, {"output": "."}):
+            config = write_config(host.url, images=images, **change)
+            assert autolabel("run", config, "--overwrite").code == 2, (images, change)
+    for images in ("photos", "photos/*.png", "photos/**"):
+        for change in ({"output": "photos/set"}, {"run": "photos/run"}):
+            assert autolabel("run", write_config(host.url, images=images, **change)).code == 2
+    assert contents("photos") == before
+    assert not host.log
+
+
+def test_a_refused_folder_is_not_written_to(host, photos, monkeypatch):
+    """`run .` among the images says where to put the run, and leaves no config there."""
+    before = contents("photos")
+    monkeypatch.chdir("photos")
+    done = autolabel("run", ".", "--class", "red", "--backend", "roboflow")
+    assert done.code == 2
+    assert "never written to" in done.err
+    monkeypatch.chdir("..")
+    assert contents("photos") == before
+
+
+def test_an_interrupted_export_reports_what_was_paid(host, photos, monkeypatch):
+    """Ctrl-C while writing: exit 130, the costs of the labelling in the summary, no half counts."""
+    from autolabel.formats.voc import VocWriter
+
+    def interrupted(self, image):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(VocWriter, "add", interrupted)
+    done = autolabel("run", write_config(host.url), "--json")
+    assert done.code == 130
+    assert (done.summary["requests"], done.summary["labelled"]) == (6, 6)
+    assert (done.summary["instances"]["answered"], done.summary["splits"]) == (0, {})
+    assert "autolabel export street.yaml" in done.err
+    assert not Path("datasets/street").exists()
 
 
 def test_a_missing_key_is_named_before_anything_is_asked(photos):
