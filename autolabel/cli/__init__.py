@@ -2,26 +2,20 @@
 
 import json
 import logging
-import os
-import shlex
 import signal
-import sqlite3
 import sys
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autolabel.errors import AutolabelError, Interrupted, StopRun, UsageError
+from autolabel.cli.outcome import exit_codes, finish
+from autolabel.errors import UsageError
 from autolabel.version import __version__
 
 if TYPE_CHECKING:
     from autolabel.config import Config
-    from autolabel.pipeline import Summary
 
 app = typer.Typer(
     help="A folder of images and class names become a COCO, YOLO-seg and Pascal VOC dataset, by SAM 3.",
@@ -83,7 +77,7 @@ def _options(
 @app.command()
 def init(path: Annotated[Path, typer.Argument(help="Where to write it.")] = Path("autolabel.yaml")) -> None:
     """Write a commented starter config."""
-    with _exit_codes():
+    with exit_codes():
         target = path / "autolabel.yaml" if path.is_dir() else path
         if target.exists():
             raise UsageError(f"{target} exists already; name another file, or remove it")
@@ -106,7 +100,7 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Count images, requests, cost and time. Asks nothing, needs no key."""
-    with _exit_codes():
+    with exit_codes():
         from autolabel import pipeline  # noqa: PLC0415
 
         result = pipeline.plan(_config(source, classes, backend, output, overrides), limit=limit)
@@ -134,11 +128,11 @@ def label(
     as_json: Json = False,
 ) -> None:
     """Ask the model, and keep the answers."""
-    with _exit_codes(as_json, source, overrides):
+    with exit_codes(as_json, source, overrides):
         from autolabel import pipeline  # noqa: PLC0415
 
         config = _config(source, classes, backend, output, overrides, keep=True)
-        _finish(pipeline.label(config, limit=limit, retry_unclear=retry_unclear), as_json)
+        finish(pipeline.label(config, limit=limit, retry_unclear=retry_unclear), as_json)
 
 
 @app.command()
@@ -150,10 +144,10 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Filter, split and write the dataset from kept answers. Never touches the network."""
-    with _exit_codes(as_json, config, overrides):
+    with exit_codes(as_json, config, overrides):
         from autolabel import pipeline  # noqa: PLC0415
 
-        _finish(
+        finish(
             pipeline.export(_config_file(config, overrides), overwrite=overwrite, resplit=resplit), as_json
         )
 
@@ -172,14 +166,14 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Label, then export: the main job."""
-    with _exit_codes(as_json, source, overrides):
+    with exit_codes(as_json, source, overrides):
         from autolabel import pipeline  # noqa: PLC0415
 
         config = _config(source, classes, backend, output, overrides, keep=True)
         summary = pipeline.run(
             config, limit=limit, overwrite=overwrite, resplit=resplit, retry_unclear=retry_unclear
         )
-        _finish(summary, as_json)
+        finish(summary, as_json)
 
 
 @app.command()
@@ -190,7 +184,7 @@ def preview(
     as_json: Json = False,
 ) -> None:
     """Draw a contact sheet of labelled images."""
-    with _exit_codes():
+    with exit_codes():
         from autolabel import draw  # noqa: PLC0415
 
         path, images = draw.preview(_config_file(config, overrides), count)
@@ -258,72 +252,3 @@ def _keep_config(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{path} can't be written: {error.strerror}; set `run` to another folder") from None
-
-
-def _finish(summary: "Summary", as_json: bool) -> None:
-    _show(summary, as_json)
-    raise typer.Exit(summary.exit_code)
-
-
-def _show(summary: "Summary", as_json: bool) -> None:
-    for line in summary.troubles():
-        typer.echo(line, err=True)
-    for line in summary.lines():
-        typer.echo(line, err=as_json)
-    if as_json:
-        typer.echo(json.dumps(summary.to_json()))
-
-
-def _export_command(source: str, overrides: list[str], run: str) -> str:
-    """The command that exports what a stopped run has kept."""
-    words = ["autolabel", "export"]
-    if Path(source).is_dir():
-        words.append(str(Path(run) / "config.yaml"))  # which holds the overrides
-    else:
-        words += [source, *(word for text in overrides for word in ("--set", text))]
-    return shlex.join(words)
-
-
-@contextmanager
-def _exit_codes(
-    as_json: bool = False, source: str = "CONFIG", overrides: list[str] | None = None
-) -> Iterator[None]:
-    """Turn errors into one sentence on stderr and the exit codes of the contract.
-
-    `source` and `overrides` are what the command was given, for the advice after a stop.
-    """
-    from autolabel.config import redact  # noqa: PLC0415
-
-    try:
-        yield
-    except StopRun as stop:
-        typer.echo(redact(f"autolabel: stopped: {stop}"), err=True)
-        if stop.summary is not None:
-            _show(stop.summary, as_json)
-            command = _export_command(source, overrides or [], stop.summary.run)
-            typer.echo(f"finished answers are kept; `{command}` writes what there is", err=True)
-        raise typer.Exit(130 if isinstance(stop, Interrupted) else 4) from None
-    except UsageError as error:
-        for line in redact(str(error)).splitlines():
-            typer.echo(f"autolabel: {line}", err=True)
-        raise typer.Exit(2) from None
-    except KeyboardInterrupt:
-        typer.echo("autolabel: interrupted", err=True)
-        if as_json:
-            from autolabel.pipeline import Summary  # noqa: PLC0415
-
-            typer.echo(json.dumps(Summary().to_json()))  # before anything was counted
-        sys.stdout.flush()
-        os._exit(130)  # a second Ctrl-C: don't wait for the threads of requests under way
-    except AutolabelError as error:
-        typer.echo(redact(f"autolabel: {error}"), err=True)
-        raise typer.Exit(1) from None
-    except typer.Exit:
-        raise
-    except (OSError, sqlite3.Error) as error:  # a full disk or a damaged run file: not a bug
-        typer.echo(redact(f"autolabel: {error}; free the disk, or repair the file and run again"), err=True)
-        raise typer.Exit(1) from None
-    except Exception:  # the last resort: a bug, shown whole but for keys  # noqa: BLE001
-        typer.echo(redact(traceback.format_exc()), err=True)
-        typer.echo("autolabel: an unexpected error, shown above; please report it", err=True)
-        raise typer.Exit(1) from None
