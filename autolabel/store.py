@@ -7,6 +7,7 @@ costs no disk flush. Only one thread writes.
 
 import os
 import sqlite3
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -85,7 +86,7 @@ class Exchange:
 
 
 class Store:
-    """An open run file. Use as a context manager."""
+    """An open run file. A context manager; what is never left is closed with the object."""
 
     def __init__(self, path: Path) -> None:
         """Open or create `path`. Raises OutputError where that can't be done."""
@@ -93,7 +94,9 @@ class Store:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             # a labelling and an export may work on one run at a time; each waits for the other's commits
-            self._db = sqlite3.connect(path, isolation_level=None, timeout=60)
+            # (one thread uses it; another may be the one that collects it)
+            self._db = sqlite3.connect(path, isolation_level=None, timeout=60, check_same_thread=False)
+            self._close = weakref.finalize(self, self._db.close)
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._prepare(path)
@@ -106,7 +109,7 @@ class Store:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._db.close()
+        self._close()
 
     def file(self, path: Path, size: int, mtime_ns: int) -> FileRow | None:
         """What is known of the file, unless it changed in size or time since."""
