@@ -22,7 +22,8 @@ class Boundary:
     An edge runs along grid line `x` between rows `upper` and `lower`, `down` or up; `following` is the
     next edge of its ring. `upper_top` says that the horizontal edge at its upper end has its foreground
     below (is the top of a run), `lower_top` the same of its lower end. An edge of no length is a point
-    that the ring passes straight on; it starts no ring.
+    that the ring passes straight on; it starts no ring. `touching` says that pixels touch at a corner
+    somewhere, so that the boundary is another where those are connected and where they are not.
     """
 
     width: int
@@ -33,6 +34,7 @@ class Boundary:
     upper_top: NDArray[np.bool_]
     lower_top: NDArray[np.bool_]
     following: NDArray[np.int64]
+    touching: bool
 
     @property
     def long(self) -> NDArray[np.bool_]:
@@ -70,6 +72,7 @@ def find_boundary(spans: Spans, size: tuple[int, int], *, diagonal: bool) -> Bou
     # them closes the stretch above: a bottom turns away from the other part, a top turns into it.
     order = np.argsort(corner * 2 + (bottom == diagonal), kind="stable")
     upper, lower = order[0::2], order[1::2]
+    met = np.flatnonzero(np.diff(corner[order]) == 0)
     grid_x = corner[upper] // height
     # A top edge leads from its left to its right end, a bottom edge back.
     down = (bottom != right)[upper]
@@ -85,6 +88,7 @@ def find_boundary(spans: Spans, size: tuple[int, int], *, diagonal: bool) -> Bou
         upper_top=~bottom[upper],
         lower_top=~bottom[lower],
         following=edge_of[np.where(right[leaving], leaving - 2 * runs, leaving + 2 * runs)],
+        touching=bool((bottom[order[met]] != bottom[order[met + 1]]).any()),
     )
 
 

@@ -5,7 +5,9 @@ a hole is joined to what surrounds it by a seam that is walked there and back, s
 is a single ring. How rings become runs again is in `raster`.
 """
 
+from functools import lru_cache
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +19,7 @@ from autolabel.types import RLE
 
 Polygon = tuple[NDArray[np.int64], list[NDArray[np.int64]]]
 
+_MOST_KEPT = 8_000  # bytes of counts
 _BAND = 0.25  # how far band rings lie inside the foreground, in pixels
 
 
@@ -26,8 +29,8 @@ def band_rings(rle: RLE) -> list[NDArray[np.float64]]:
     In edge coordinates (pixel i covers [i, i + 1)), so in multiples of 1/4, with at least 4 points:
     pycocotools, PIL and readers that truncate for cv2.fillPoly all paint exactly the mask.
     """
-    boundary = find_boundary(column_spans(rle), rle.size, diagonal=False)
-    points, lengths = _keyholed(boundary, _edge_points(boundary, _BAND), 0.5)
+    traced = _traced(rle, diagonal=False)
+    points, lengths = _keyholed(traced, _edge_points(traced.boundary, _BAND), 0.5)
     return _split(points.reshape(-1, 2), 2 * lengths)
 
 
@@ -37,8 +40,8 @@ def centre_rings(rle: RLE) -> list[NDArray[np.int64]]:
     In pixel indices, as cv2's contours: cv2.fillPoly paints exactly the mask. A dot has one point, a
     straight line of pixels two.
     """
-    boundary = find_boundary(column_spans(rle), rle.size, diagonal=True)
-    points, lengths = _keyholed(boundary, _centre_points(boundary), 0)
+    traced = _traced(rle, diagonal=True)
+    points, lengths = _keyholed(traced, _centre_points(traced.boundary), 0)
     return _split(*_without_needless(points.reshape(-1, 2), 4 * lengths))
 
 
@@ -84,11 +87,34 @@ def polygons_of_spans(spans: Spans, size: tuple[int, int]) -> list[Polygon]:
     return [polygon for index, polygon in polygons.items() if index not in around]
 
 
+class _Traced(NamedTuple):
+    """A boundary, its edges in ring order, and the number of edges of each ring."""
+
+    boundary: Boundary
+    order: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+
+
+def _traced(rle: RLE, *, diagonal: bool) -> _Traced:
+    # one format after the other asks for the same instances of an image; noise would take much memory
+    return (_kept if len(rle.counts) <= _MOST_KEPT else _trace)(rle, diagonal)
+
+
+def _trace(rle: RLE, diagonal: bool) -> _Traced:
+    if diagonal and not (plain := _traced(rle, diagonal=False)).boundary.touching:
+        return plain
+    boundary = find_boundary(column_spans(rle), rle.size, diagonal=diagonal)
+    return _Traced(boundary, *trace(boundary.following, boundary.long))
+
+
+_kept = lru_cache(maxsize=64)(_trace)
+
+
 def _keyholed(
-    boundary: Boundary, points: NDArray[Coordinate], row_offset: float
+    traced: _Traced, points: NDArray[Coordinate], row_offset: float
 ) -> tuple[NDArray[Coordinate], NDArray[np.int64]]:
     """The points of the boundary's edges in ring order, holes joined, and the edges of each ring."""
-    order, lengths = trace(boundary.following, boundary.long)
+    boundary, order, lengths = traced
     starts = order[np.cumsum(lengths) - lengths]
     hole = boundary.down[starts]
     if not hole.any():
