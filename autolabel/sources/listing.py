@@ -38,7 +38,7 @@ def list_images(sources: str | Sequence[str]) -> list[ImageItem]:
                 )
         if not count:
             raise InputError(
-                f"{_shown(source)} holds no images; files count that end in {' '.join(_SUFFIXES)}"
+                f"{_shown(source)} holds no images; files are read that end in {' '.join(READ_SUFFIXES)}"
             )
     if not found:
         raise InputError("no images were named; give a folder, a file or a glob")
@@ -57,7 +57,7 @@ def _images_of(source: str) -> Iterator[tuple[str, str]]:
     elif path.lower().endswith(_SUFFIXES):
         yield _utf8(Path(path).name), path
     else:
-        raise InputError(f"{_shown(source)} is no image; files count that end in {' '.join(_SUFFIXES)}")
+        raise InputError(f"{_shown(source)} is no image; files are read that end in {' '.join(READ_SUFFIXES)}")
 
 
 def _split_glob(source: str) -> tuple[str, list[_Pattern]]:
