@@ -57,7 +57,9 @@ def _images_of(source: str) -> Iterator[tuple[str, str]]:
     elif path.lower().endswith(_SUFFIXES):
         yield _utf8(Path(path).name), path
     else:
-        raise InputError(f"{_shown(source)} is no image; files are read that end in {' '.join(READ_SUFFIXES)}")
+        raise InputError(
+            f"{_shown(source)} is no image; files are read that end in {' '.join(READ_SUFFIXES)}"
+        )
 
 
 def _split_glob(source: str) -> tuple[str, list[_Pattern]]:

@@ -190,9 +190,9 @@ def test_a_closed_folder_is_an_error(tmp_path: Path) -> None:
         ("", r"^'' does not exist"),
         ("missing/*.jpg", r"^'missing/\*.jpg' matches nothing: 'missing' is no folder$"),
         ("full/a.jpg/*", r"matches nothing: 'full/a.jpg' is no folder$"),
-        ("empty", r"^'empty' holds no images; files count that end in \.jpg .*\.jp2$"),
-        ("full/*.png", r"^'full/\*.png' holds no images; files count that end in \.jpg"),
-        ("full/notes.txt", r"^'full/notes.txt' is no image; files count that end in \.jpg"),
+        ("empty", r"^'empty' holds no images; files are read that end in \.jpg .*\.tiff$"),
+        ("full/*.png", r"^'full/\*.png' holds no images; files are read that end in \.jpg"),
+        ("full/notes.txt", r"^'full/notes.txt' is no image; files are read that end in \.jpg"),
     ],
 )
 def test_unusable_sources_are_errors(
