@@ -18,7 +18,6 @@ from autolabel.config import Config
 from autolabel.engines.local import run_local
 from autolabel.errors import (
     AnswerError,
-    ConfigError,
     ImageError,
     Interrupted,
     SameRefusal,
@@ -41,8 +40,8 @@ from autolabel.types import ImageItem, Prompt
 
 log = logging.getLogger(__name__)
 
-FIRST_REFUSALS = 3  # the same refusal for so many images before any answer ends the run
 AHEAD = 2  # threads that make pictures ready while all requests wait
+FIRST_REFUSALS = 3  # the same refusal for so many images before any answer ends the run
 LATER_REFUSALS = 20  # and so many in a row, alike or not, whenever
 
 
@@ -63,11 +62,6 @@ def label(
     items = select(config, limit) if items is None else items
     stop = threading.Event()
     limits = limits_of(config.backend)
-    if config.label.budget is not None and limits.price_per_request is None:
-        raise ConfigError(
-            f"label.budget is {config.label.budget:g}, but {config.backend.name} states no price; "
-            "set backend.price_per_request, or leave the budget out"
-        )
     meter = Meter(price=limits.price_per_request, budget=config.label.budget)
     backend = open_backend(config.backend, floor=config.label.confidence, meter=meter, stop=stop)
     try:
@@ -80,6 +74,7 @@ def label(
                     job.stopped = StopRun(
                         f"{store.path} can't be used ({error}): free its disk, or repair it"
                     )
+            job.tally()
             job.summary.seconds = time.monotonic() - started
             if interrupted.is_set():
                 job.stopped = Interrupted("interrupted")
@@ -132,7 +127,6 @@ class _Job:
         if not self._stop.is_set():
             for item, image in self._postponed:
                 self._count(item, image, why_unanswered(self._store, image, self._asked))
-        self._tally()
 
     def _tasks(self, items: Sequence[ImageItem]) -> Iterator[Task | None]:
         """Yield a task for each image that needs one, and None for each that does not."""
@@ -241,7 +235,8 @@ class _Job:
                 done, self.summary.images, meter.requests, self.summary.failed, cost,
             )  # fmt: skip
 
-    def _tally(self) -> None:
+    def tally(self) -> None:
+        """Put what was sent and spent into the summary, however the work ended."""
         summary, meter = self.summary, self._meter
         summary.requests, summary.retries, summary.cost = meter.requests, meter.retries, meter.cost
         summary.answered = sum(hits[0] for hits in summary.prompts.values())

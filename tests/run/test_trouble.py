@@ -72,7 +72,26 @@ def test_a_full_disk_stops_the_run(host, photos, monkeypatch):
     assert done.code == 4
     assert "answers.sqlite can't be used (database or disk is full)" in done.err
     kept = done.summary["labelled"]
+    assert done.summary["requests"] >= 3  # what was sent is reported, kept or not
     assert autolabel("run", config, "--json").summary["requests"] == 6 - kept
+
+
+def test_a_bug_in_a_reader_loses_no_paid_answer(photos, monkeypatch):
+    """Whatever reading raises, the body is kept, the run ends soon, and nothing is paid for again."""
+    from autolabel.backends.roboflow import Roboflow
+
+    def buggy(self, value, size, prompts):
+        raise TypeError("a bug")
+
+    write_pictures(Path("photos"), 20)
+    with Host(RoboflowServer()) as host:
+        config = write_config(host.url, label={"workers": 1})
+        with monkeypatch.context() as patch:
+            patch.setattr(Roboflow, "_answer", buggy)
+            assert autolabel("run", config).code == 4
+            asked = len(host.log)
+        assert asked < 10
+        assert autolabel("run", config, "--json").summary["requests"] == 20 - asked
 
 
 def test_broken_files_do_not_hide_a_refusal(photos):
