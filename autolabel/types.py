@@ -67,13 +67,18 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """One instance: its class, score (None where the host gives none), prompt and mask."""
+    """One instance: its class, score (None where the host gives none), prompt and mask.
+
+    `prompt` is empty where it is not known. A `crowd` is a region of many objects, as only a dataset that was
+    read has it: no model answers with one.
+    """
 
     class_id: int
     confidence: float | None
     prompt: str
     mask: RLE
     track_id: int | None = None
+    crowd: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from autolabel.types import Detection
 
@@ -40,6 +40,14 @@ class FormatReport:
     renamed_classes: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """An instance that a format can't hold, and why."""
+
+    detection: Detection
+    reason: Literal["crowd", "duplicate", "hidden", "too_many", "image_too_small"]
+
+
 class Writer(Protocol):
     """One format, written image by image. What it keeps in memory does not grow but for names.
 
@@ -47,7 +55,7 @@ class Writer(Protocol):
     splits, the ImageStore shared by the formats, and the format's own options as keywords.
     """
 
-    def add(self, image: ExportImage) -> list[Detection]:
+    def add(self, image: ExportImage) -> list[Lost]:
         """Write one image and return the detections that the format can't hold.
 
         Raises ImageError where the source can't be read; nothing of the image is then recorded.

@@ -192,11 +192,11 @@ class _Export:
     def _put(self, image: ExportImage, split: str) -> None:
         for name, writer in self._writers.items():
             try:
-                not_held = writer.add(image)
+                not_held: Sequence[Detection] = [lost.detection for lost in writer.add(image)]
             except (
                 ImageError
             ) as error:  # what this format needs can't be made of the image, as JPEG of huge ones
-                not_held = list(image.detections)
+                not_held = image.detections
                 self._summary.warnings.append(f"{name} leaves out {image.file_name}: {error}")
             for detection in not_held:
                 self._drop(image, detection, FORMAT_LIMIT + name, None)

@@ -90,7 +90,7 @@ def write(
 ) -> tuple[FormatReport, list[list[Detection]]]:
     """Write a whole dataset of one format; returns the report and what was not held, by image."""
     writer = open_writer(name, root, classes or categories(), splits, store or ImageStore("none"), **options)
-    lost = [writer.add(each) for each in images]
+    lost = [[item.detection for item in writer.add(each)] for each in images]
     return writer.close(), lost
 
 

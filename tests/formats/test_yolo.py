@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from autolabel.errors import ConfigError
-from autolabel.formats import yolo
+from autolabel.formats.yolo import writer as yolo
 from autolabel.formats.images import ImageStore
 from tests.formats.support import (
     NASTY_NAMES,

@@ -336,7 +336,7 @@ def test_a_refused_folder_is_not_written_to(host, photos, monkeypatch):
 
 def test_an_interrupted_export_reports_what_was_paid(host, photos, monkeypatch):
     """Ctrl-C while writing: exit 130, the costs of the labelling in the summary, no half counts."""
-    from autolabel.formats.voc import VocWriter
+    from autolabel.formats.voc.writer import VocWriter
 
     def interrupted(self, image):
         raise KeyboardInterrupt

@@ -8,7 +8,7 @@ from typing import Literal
 import orjson
 
 from autolabel.errors import ConfigError
-from autolabel.formats.base import ExportImage, FormatReport
+from autolabel.formats.base import ExportImage, FormatReport, Lost
 from autolabel.formats.images import ImageStore
 from autolabel.geometry import outline, rle
 from autolabel.types import Category, Detection
@@ -18,7 +18,8 @@ class CocoWriter:
     """`annotations/instances_<split>.json` and `images/<split>/<file_name>` below `root`.
 
     Every mask is held exactly. `polygon` writes one keyholed ring per part, a quarter pixel inside the
-    outline, which pycocotools fills to the same pixels; `rle` writes the compressed string.
+    outline, which pycocotools fills to the same pixels; `rle` writes the compressed string. A crowd is always
+    written so: readers expect it.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class CocoWriter:
         folder.mkdir(parents=True, exist_ok=True)
         self._splits = {split: _Split(folder / f"instances_{split}.json", categories) for split in splits}
 
-    def add(self, image: ExportImage) -> list[Detection]:
+    def add(self, image: ExportImage) -> list[Lost]:
         """Write one image; COCO holds every detection, so the list is always empty."""
         self._store.place(image, self._root / "images" / image.split / image.file_name)
         self._splits[image.split].add(image, [self._annotation(item) for item in image.detections])
@@ -58,9 +59,10 @@ class CocoWriter:
             "segmentation": self._segmentation(detection),
             "area": rle.area(mask),
             "bbox": rle.box_xywh(mask),
-            "iscrowd": 0,
-            "prompt": detection.prompt,
+            "iscrowd": int(detection.crowd),
         }
+        if detection.prompt:
+            annotation["prompt"] = detection.prompt
         if detection.confidence is not None:
             annotation["score"] = detection.confidence
         if detection.track_id is not None:
@@ -69,7 +71,7 @@ class CocoWriter:
 
     def _segmentation(self, detection: Detection) -> object:
         mask = detection.mask
-        if self._polygon:
+        if self._polygon and not detection.crowd:
             return [ring.reshape(-1) for ring in outline.band_rings(mask)]
         return {"size": mask.size, "counts": mask.counts.decode("ascii")}
 

@@ -1,6 +1,6 @@
 """Writes Pascal VOC as its devkit lays it out: palette PNGs of classes and objects, XML boxes, image sets.
 
-How masks become pictures is in `voc_masks`.
+How masks become pictures is in `masks`.
 """
 
 import html
@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from autolabel.errors import ConfigError
-from autolabel.formats.base import ExportImage, FormatReport, Names, short_hash
+from autolabel.formats.base import ExportImage, FormatReport, Lost, Names, short_hash
 from autolabel.formats.images import ImageStore
-from autolabel.formats.voc_masks import MAX_OBJECTS, encode_png, paint, palette
+from autolabel.formats.voc.masks import MAX_OBJECTS, encode_png, paint, palette
 from autolabel.types import Category, Detection
 
 _FOLDERS = ("JPEGImages", "Annotations", "SegmentationClass", "SegmentationObject")
@@ -62,12 +62,13 @@ class VocWriter:
             self._image_set(split).touch()
         self._write_labelmap()
 
-    def add(self, image: ExportImage) -> list[Detection]:
-        """Write one image; what is returned is left without a pixel, or beyond the 254th object or class."""
+    def add(self, image: ExportImage) -> list[Lost]:
+        """Write one image; what is returned is a crowd, without a pixel, or beyond 254 objects or classes."""
         stem = self._names.claim(_flat_stem(image.file_name), image.file_name)
         name = f"{stem}.jpg"
         self._store.place(image, self._base / "JPEGImages" / name, as_jpeg=True)
-        wanted = [item for item in image.detections if item.class_id < MAX_OBJECTS][:MAX_OBJECTS]
+        instances = [item for item in image.detections if not item.crowd]
+        wanted = [item for item in instances if item.class_id < MAX_OBJECTS][:MAX_OBJECTS]
         picture = paint([item.mask for item in wanted], (image.height, image.width), self._void_border)
         held = [wanted[index] for index in picture.kept]
         for folder, pixels in (
@@ -83,8 +84,7 @@ class VocWriter:
         self._count(picture.hidden)
         if name != image.file_name:
             self._renamed[image.file_name] = name
-        ids = {id(item) for item in held}
-        return [item for item in image.detections if id(item) not in ids]
+        return _lost(image.detections, wanted, held)
 
     def close(self) -> FormatReport:
         """Write trainval, and give the boxes the same image sets as the masks."""
@@ -124,6 +124,15 @@ class VocWriter:
             "\t<segmented>1</segmented>\n"
             f"{objects}</annotation>\n"
         )
+
+
+def _lost(every: Sequence[Detection], wanted: Sequence[Detection], held: Sequence[Detection]) -> list[Lost]:
+    painted, kept = {id(item) for item in wanted}, {id(item) for item in held}
+    return [
+        Lost(item, "crowd" if item.crowd else "hidden" if id(item) in painted else "too_many")
+        for item in every
+        if id(item) not in kept
+    ]
 
 
 def _object_xml(name: str, box_xyxy: _Box) -> str:

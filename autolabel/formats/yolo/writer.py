@@ -12,7 +12,7 @@ import yaml
 from numpy.typing import NDArray
 
 from autolabel.errors import ConfigError
-from autolabel.formats.base import ExportImage, FormatReport, Names
+from autolabel.formats.base import ExportImage, FormatReport, Lost, Names
 from autolabel.formats.images import ImageStore
 from autolabel.geometry import outline, rle
 from autolabel.types import Category, Detection
@@ -54,14 +54,14 @@ class YoloWriter:
         self._counts: Counter[str] = Counter()
         root.mkdir(parents=True, exist_ok=True)
 
-    def add(self, image: ExportImage) -> list[Detection]:
-        """Write one image; what is returned has the class and polygon of a row before it.
+    def add(self, image: ExportImage) -> list[Lost]:
+        """Write one image; what is returned is a crowd, or has the class and polygon of a row before it.
 
         An image that the reader would refuse for its size is left out with all its instances.
         """
         if min(image.width, image.height) < _LEAST_SIDE:
             self._counts["too_small_images"] += 1
-            return list(image.detections)
+            return [Lost(detection, "image_too_small") for detection in image.detections]
         stem, suffix = _split_name(image.file_name)
         stem = self._names.claim(stem, image.file_name)
         name = f"{stem}.{suffix}"
@@ -90,11 +90,12 @@ class YoloWriter:
         (self._root / "data.yaml").write_bytes(text.encode())
         return FormatReport(dict(sorted(self._counts.items())), self._renamed)
 
-    def _label_text(self, image: ExportImage) -> tuple[bytes, list[Detection]]:
+    def _label_text(self, image: ExportImage) -> tuple[bytes, list[Lost]]:
         rows: list[bytes] = []
         lost = []
+        instances = [detection for detection in image.detections if not detection.crowd]
         seen: dict[tuple[int, ...], list[bytes]] = {}
-        for detection in image.detections:
+        for detection in instances:
             written = len(rows)
             for ring in self._rings(detection):
                 same_box = seen.setdefault((detection.class_id, *_box(ring)), [])
@@ -105,9 +106,10 @@ class YoloWriter:
                     rows.append(b"%d" % detection.class_id + _points(ring, image.width, image.height, offset))
                     same_box.append(shape)
             if len(rows) == written:
-                lost.append(detection)
-        self._count_same_masks(image.detections)
-        return b"".join(rows), lost
+                lost.append(Lost(detection, "duplicate"))
+        self._count_same_masks(instances)
+        crowds = [Lost(detection, "crowd") for detection in image.detections if detection.crowd]
+        return b"".join(rows), lost + crowds
 
     def _rings(self, detection: Detection) -> list[_Ring]:
         """The rings to write, in pixel indices; what that costs is counted."""

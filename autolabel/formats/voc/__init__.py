@@ -1,0 +1,1 @@
+"""Pascal VOC, as its devkit lays it out."""

@@ -1,0 +1,1 @@
+"""YOLO-seg, as Ultralytics reads it."""
