@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from autolabel.version import __version__
 
 if TYPE_CHECKING:
+    from autolabel.checks import Checked, check
     from autolabel.config import Config
+    from autolabel.conversion import Conversion, convert
     from autolabel.draw import contact_sheet, to_supervision
     from autolabel.errors import (
         AnswerError,
@@ -32,7 +34,9 @@ if TYPE_CHECKING:
     from autolabel.types import RLE, Category, Detection, ImageItem, ImageResult, Picture, Prompt
 
 _HOMES = {
+    "autolabel.checks": ("Checked", "check"),
     "autolabel.config": ("Config",),
+    "autolabel.conversion": ("Conversion", "convert"),
     "autolabel.draw": ("contact_sheet", "to_supervision"),
     "autolabel.errors": (
         "AnswerError",
@@ -62,8 +66,10 @@ __all__ = [
     "AutolabelError",
     "BudgetReached",
     "Category",
+    "Checked",
     "Config",
     "ConfigError",
+    "Conversion",
     "Detection",
     "ImageError",
     "ImageItem",
@@ -84,7 +90,9 @@ __all__ = [
     "UnknownModel",
     "UsageError",
     "__version__",
+    "check",
     "contact_sheet",
+    "convert",
     "export",
     "label",
     "open_run",

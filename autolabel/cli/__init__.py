@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from autolabel.cli import datasets
 from autolabel.cli.outcome import exit_codes, finish
 from autolabel.errors import UsageError
 from autolabel.version import __version__
@@ -192,6 +193,10 @@ def preview(
             typer.echo(json.dumps({"images": images, "output": str(path)}))
         else:
             typer.echo(f"drew {images} images: {path}")
+
+
+app.command()(datasets.check)
+app.command()(datasets.convert)
 
 
 def _config_file(path: str, overrides: list[str] | None) -> "Config":

@@ -9,23 +9,41 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import typer
 
 from autolabel.errors import AutolabelError, Interrupted, StopRun, UsageError
 
-if TYPE_CHECKING:
-    from autolabel.pipeline import Summary
+
+class Outcome(Protocol):
+    """What a command did: lines for a person, keys for a program, and whether something needs attention."""
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 3 where something needs attention."""
+        ...
+
+    def lines(self) -> Iterator[str]:
+        """Yield what was done."""
+        ...
+
+    def troubles(self) -> Iterator[str]:
+        """Yield what needs attention."""
+        ...
+
+    def to_json(self) -> dict[str, Any]:
+        """What other programs read."""
+        ...
 
 
-def finish(summary: "Summary", as_json: bool) -> None:
+def finish(summary: Outcome, as_json: bool) -> None:
     """Show the summary and leave with its exit code."""
     _show(summary, as_json)
     raise typer.Exit(summary.exit_code)
 
 
-def _show(summary: "Summary", as_json: bool) -> None:
+def _show(summary: Outcome, as_json: bool) -> None:
     for line in summary.troubles():
         typer.echo(line, err=True)
     for line in summary.lines():

@@ -41,7 +41,7 @@ class Found:
     path: Path
 
     def open(self, report: Report) -> Reader:
-        """The reader, which tells `report` of every problem. Raises InputError where there is nothing to read."""
+        """The reader, which tells `report` of every problem. Raises InputError where nothing can be read."""
         return FORMATS[self.format].reader(self.path, report)
 
 
@@ -70,7 +70,7 @@ def find_datasets(path: Path) -> list[Found]:
     """
     if not path.exists():
         raise InputError(f"{path} does not exist")
-    for places in ({name: path for name in FORMATS}, {name: path / name for name in FORMATS}):
+    for places in (dict.fromkeys(FORMATS, path), {name: path / name for name in FORMATS}):
         found = [
             Found(name, there)
             for name, place in places.items()

@@ -36,8 +36,8 @@ class ImageStore:
             info = probe(self._data)
             if (info.width, info.height) != (image.width, image.height):
                 raise ImageError(
-                    f"has changed since it was labelled: it is {info.width} x {info.height} px, "
-                    f"its masks are {image.width} x {image.height}"
+                    f"is {info.width} x {info.height} px, but its masks are {image.width} x {image.height}: "
+                    "it has changed since it was labelled"
                 )
             self._info = info
         return self._info

@@ -1,10 +1,11 @@
 """What can be wrong with a dataset: the rules, what breaking one costs, and where that was found.
 
-Readers report what they meet while reading; what needs the images or all instances is found in `check`.
+Readers report what they meet while reading; what needs the images or all instances is found in `checks`.
 """
 
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
 
@@ -29,7 +30,7 @@ class Rule(Enum):
     EXIF_OTHER_FRAME = "error", "the image is turned by EXIF and its labels are not: they miss their objects"
     EXIF_ROTATED = "warning", "the image is turned by EXIF, which readers disagree about; save it upright"
     IMAGE_IN_TWO_SPLITS = "warning", "the same image is in two splits, which makes validation too good"
-    IMAGE_TWICE = "warning", "the same image is in a split twice"
+    IMAGE_TWICE = "info", "the same image is in a split twice"
     EMPTY_SPLIT = "warning", "the split has no image: training or validation stops"
     EMPTY_TEST = "info", "the split has no image"
     SHARED_SPLIT = "info", "two splits are the same images"
@@ -68,13 +69,14 @@ class Rule(Enum):
     PATH_KEY = "warning", "`path` is not this folder: Ultralytics looks for the images elsewhere"
     MASKS_FOLDER = "error", "a folder named masks at the root turns Ultralytics to semantic segmentation"
     BAD_ROW = "error", "Ultralytics drops the image with all its labels for such a row"
-    BOX_ROW = "error", "a box row among polygons: Ultralytics drops the image or every polygon of the dataset"
-    DUPLICATE_ROW = "error", "the row repeats the class and the box of another: the loader removes it"
+    BOX_ROW = "error", "a box among polygons: Ultralytics drops the image, or trains no masks if files differ"
+    DUPLICATE_ROW = "error", "the row has the class and box of another: the loader may remove it"
     LABEL_WITHOUT_IMAGE = "warning", "the label file has no image, so its labels are lost"
     LABEL_SHARED = "error", "two images share one label file"
     IMAGE_NOT_LISTED = "error", "Ultralytics does not read images of this suffix: its labels are lost"
     IMAGES_FOLDER = "error", "a folder named images below the split's: labels are looked for elsewhere"
     TINY_IMAGE = "error", "Ultralytics drops images below 10 px"
+    KEYPOINTS = "warning", "keypoints are not read: the rows are taken as boxes"
     NO_LABEL_FILE = "info", "the image has no label file, so it counts as background"
 
     # Pascal VOC
@@ -109,6 +111,11 @@ class Problem:
     instances: int = 0
     image: str | None = None
 
+    @property
+    def loses(self) -> bool:
+        """Whether the reader skipped something for it."""
+        return bool(self.instances) or self.image is not None or self.rule is Rule.UNREADABLE_FILE
+
     def __str__(self) -> str:
         return f"{self.where}: {self.what}"
 
@@ -118,5 +125,42 @@ Report = Callable[[Problem], None]
 
 def refuse(problem: Problem) -> None:
     """A report for callers that want a dataset whole: raises InputError for what is an error or skipped."""
-    if problem.rule.severity == "error" or problem.instances or problem.image is not None:
+    if problem.rule.severity == "error" or problem.loses:
         raise InputError(f"{problem}; {problem.rule.advice}")
+
+
+_EXAMPLES = 5
+
+
+@dataclass(slots=True)
+class Findings:
+    """A report that counts: problems by rule with the first of each, and what readers skipped.
+
+    `lost` counts the problems for which something was not yielded, `instances` the labels among that, and
+    `images` has the images with the reason.
+    """
+
+    counts: Counter[Rule] = field(default_factory=Counter)
+    examples: dict[Rule, list[Problem]] = field(default_factory=dict)
+    lost: Counter[Rule] = field(default_factory=Counter)
+    instances: int = 0
+    images: list[tuple[str, str]] = field(default_factory=list)
+
+    def __call__(self, problem: Problem) -> None:
+        """Take a problem in: this is a Report."""
+        self.counts[problem.rule] += 1
+        first = self.examples.setdefault(problem.rule, [])
+        if len(first) < _EXAMPLES:
+            first.append(problem)
+        self.instances += problem.instances
+        if problem.image is not None:
+            self.images.append((problem.image, problem.what))
+        if problem.loses:
+            self.lost[problem.rule] += 1
+
+    def by_severity(self) -> dict[Severity, int]:
+        """The number of problems of each severity, worst first."""
+        found: dict[Severity, int] = {"error": 0, "warning": 0, "info": 0}
+        for rule, count in self.counts.items():
+            found[rule.severity] += count
+        return found

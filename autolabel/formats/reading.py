@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -116,3 +117,16 @@ def plain_name(name: str) -> str | None:
     if not parts or parts[0] == "/" or ".." in parts or ":" in parts[0] or "\0" in name:
         return None
     return "/".join(parts)
+
+
+def read_file(path: Path, limit: int) -> bytes:
+    """The content of a regular file of at most `limit` bytes. Raises ValueError, saying why not."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for without end
+            raise ValueError("can't be read: it is no regular file")
+        if status.st_size > limit:
+            raise ValueError(f"has {status.st_size:,} bytes, more than the {limit:,} that are read")
+        return path.read_bytes()
+    except OSError as ex:
+        raise ValueError(f"can't be read: {ex.strerror or ex}") from ex

@@ -35,7 +35,9 @@ def check_output(
     _recover(output)
     for source in sources:
         if output.is_relative_to(source.resolve()):
-            raise OutputError(f"the output {output} lies inside the images {source}; choose another output")
+            raise OutputError(
+                f"the output {output} lies inside {source}, which is only read; choose another output"
+            )
     for path in (*sources, *keep, Path.cwd(), Path.home()):
         if path.resolve().is_relative_to(output):
             raise OutputError(

@@ -5,6 +5,7 @@ a hole is joined to what surrounds it by a seam that is walked there and back, s
 is a single ring. How rings become runs again is in `raster`.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
@@ -14,12 +15,12 @@ from numpy.typing import NDArray
 
 from autolabel.geometry.boundary import Boundary, Coordinate, find_boundary, find_seams, splice, trace
 from autolabel.geometry.bridges import join_rings
-from autolabel.geometry.rle import Spans, column_spans
+from autolabel.geometry.rle import Spans, batches, column_spans, side_by_side
 from autolabel.types import RLE
 
 Polygon = tuple[NDArray[np.int64], list[NDArray[np.int64]]]
 
-_MOST_KEPT = 8_000  # bytes of counts
+_MOST_KEPT = 2**14  # bytes of counts
 _BAND = 0.25  # how far band rings lie inside the foreground, in pixels
 
 
@@ -29,9 +30,17 @@ def band_rings(rle: RLE) -> list[NDArray[np.float64]]:
     In edge coordinates (pixel i covers [i, i + 1)), so in multiples of 1/4, with at least 4 points:
     pycocotools, PIL and readers that truncate for cv2.fillPoly all paint exactly the mask.
     """
-    traced = _traced(rle, diagonal=False)
-    points, lengths = _keyholed(traced, _edge_points(traced.boundary, _BAND), 0.5)
-    return _split(points.reshape(-1, 2), 2 * lengths)
+    return band_rings_of([rle])[0]
+
+
+def band_rings_of(masks: Sequence[RLE]) -> list[list[NDArray[np.float64]]]:
+    """`band_rings` of each of several masks of one frame, made together."""
+    rings = []
+    for batch in batches(masks):
+        traced = _traced(batch, diagonal=False)
+        points, lengths = _keyholed(traced, _edge_points(traced.boundary, _BAND), 0.5)
+        rings += _by_mask(points.reshape(-1, 2), 2 * lengths, batch)
+    return rings
 
 
 def centre_rings(rle: RLE) -> list[NDArray[np.int64]]:
@@ -40,9 +49,17 @@ def centre_rings(rle: RLE) -> list[NDArray[np.int64]]:
     In pixel indices, as cv2's contours: cv2.fillPoly paints exactly the mask. A dot has one point, a
     straight line of pixels two.
     """
-    traced = _traced(rle, diagonal=True)
-    points, lengths = _keyholed(traced, _centre_points(traced.boundary), 0)
-    return _split(*_without_needless(points.reshape(-1, 2), 4 * lengths))
+    return centre_rings_of([rle])[0]
+
+
+def centre_rings_of(masks: Sequence[RLE]) -> list[list[NDArray[np.int64]]]:
+    """`centre_rings` of each of several masks of one frame, made together."""
+    rings = []
+    for batch in batches(masks):
+        traced = _traced(batch, diagonal=True)
+        points, lengths = _keyholed(traced, _centre_points(traced.boundary), 0)
+        rings += _by_mask(*_without_needless(points.reshape(-1, 2), 4 * lengths), batch)
+    return rings
 
 
 def centre_ring(rle: RLE) -> NDArray[np.int64]:
@@ -95,19 +112,23 @@ class _Traced(NamedTuple):
     lengths: NDArray[np.int64]
 
 
-def _traced(rle: RLE, *, diagonal: bool) -> _Traced:
+def _traced(masks: tuple[RLE, ...], *, diagonal: bool) -> _Traced:
+    """The boundary of masks that lie side by side, as a batch of `rle.batches` does."""
     # one format after the other asks for the same instances of an image; noise would take much memory
-    return (_kept if len(rle.counts) <= _MOST_KEPT else _trace)(rle, diagonal)
+    keep = sum(len(mask.counts) for mask in masks) <= _MOST_KEPT
+    return (_kept if keep else _trace)(masks, diagonal)
 
 
-def _trace(rle: RLE, diagonal: bool) -> _Traced:
-    if diagonal and not (plain := _traced(rle, diagonal=False)).boundary.touching:
+def _trace(masks: tuple[RLE, ...], diagonal: bool) -> _Traced:
+    if diagonal and not (plain := _traced(masks, diagonal=False)).boundary.touching:
         return plain
-    boundary = find_boundary(column_spans(rle), rle.size, diagonal=diagonal)
+    height, width = masks[0].size
+    size = (height, len(masks) * (width + 1))
+    boundary = find_boundary(side_by_side(masks), size, diagonal=diagonal)
     return _Traced(boundary, *trace(boundary.following, boundary.long))
 
 
-_kept = lru_cache(maxsize=64)(_trace)
+_kept = lru_cache(maxsize=8)(_trace)
 
 
 def _keyholed(
@@ -118,12 +139,12 @@ def _keyholed(
     starts = order[np.cumsum(lengths) - lengths]
     hole = boundary.down[starts]
     if not hole.any():
-        return points[order], lengths
+        return points.take(order, axis=0), lengths
     seams = find_seams(boundary, starts[hole])
     links, points = splice(boundary.following, points, seams, row_offset)
     long = np.concatenate((boundary.long, np.ones(2 * len(seams.hole), np.bool_)))
     order, lengths = trace(links, long, starts[~hole])
-    return points[order], lengths
+    return points.take(order, axis=0), lengths
 
 
 def _edge_points(boundary: Boundary, inset: float) -> NDArray[np.float64]:
@@ -173,14 +194,29 @@ def _without_needless(
     lengths = np.add.reduceat(moved, starts, dtype=np.int64)
     moved[starts[lengths == 0]] = True  # a dot keeps one point
     lengths = np.maximum(lengths, 1)
-    points, way = points[moved], way[moved]
+    kept = np.flatnonzero(moved)  # for `take`, which is much faster than a mask of rows
+    points, way = points.take(kept, axis=0), way[kept]
     # The way on from a point is still right: what was left out lay at the same place.
     starts = np.cumsum(lengths) - lengths
     way_before = np.empty_like(way)
     way_before[1:] = way[:-1]
     way_before[starts] = way[starts + lengths - 1]
     turns = (way != way_before) | (way == 0)
-    return points[turns], np.add.reduceat(turns, starts, dtype=np.int64)
+    return points.take(np.flatnonzero(turns), axis=0), np.add.reduceat(turns, starts, dtype=np.int64)
+
+
+def _by_mask(
+    points: NDArray[Coordinate], lengths: NDArray[np.int64], masks: Sequence[RLE]
+) -> list[list[NDArray[Coordinate]]]:
+    """The rings of each of the masks that lie side by side, moved into its own frame; `points` changes."""
+    rings = _split(points, lengths)
+    if len(masks) == 1:
+        return [rings]
+    pitch = masks[0].size[1] + 1
+    mask = (points[np.cumsum(lengths) - lengths, 0] // pitch).astype(np.int64)
+    points[:, 0] -= np.repeat(mask * pitch, lengths)
+    ends = np.searchsorted(mask, np.arange(len(masks) + 1)).tolist()
+    return [rings[start:end] for start, end in pairwise(ends)]
 
 
 def _split(points: NDArray[Coordinate], lengths: NDArray[np.int64]) -> list[NDArray[Coordinate]]:

@@ -12,7 +12,7 @@ import shapely
 from numpy.typing import NDArray
 
 from autolabel.geometry.outline import polygons_of_spans
-from autolabel.geometry.rle import side_by_side
+from autolabel.geometry.rle import measure, side_by_side
 from autolabel.types import RLE
 
 Metric = Literal["iou", "ios"]
@@ -29,10 +29,7 @@ class Shapes:
         self.masks = list(masks)
         if len({mask.size for mask in self.masks}) > 1:
             raise ValueError("masks of different sizes cannot be compared")
-        self.areas = np.zeros(len(self.masks), np.int64)
-        self.boxes_xyxy = np.zeros((len(self.masks), 4), np.int64)
-        if self.masks:
-            self._measure()
+        self.areas, self.boxes_xyxy = measure(self.masks)
         self._polygons = np.full(len(self.masks), None, np.object_)
 
     def intersections(self, first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -44,20 +41,6 @@ class Shapes:
         shared = shapely.intersection(self._polygons[first], self._polygons[second])
         pixels: NDArray[np.int64] = np.rint(shapely.area(shared)).astype(np.int64)
         return pixels
-
-    def _measure(self) -> None:
-        """Areas and boxes of all masks at once."""
-        x, y0, y1 = side_by_side(self.masks)
-        mask, column = np.divmod(x, self.masks[0].size[1] + 1)
-        first = np.flatnonzero(np.diff(mask, prepend=-1))
-        if not first.size:
-            return
-        some = mask[first]
-        self.areas[some] = np.add.reduceat(y1 - y0, first)
-        self.boxes_xyxy[some, 0] = np.minimum.reduceat(column, first)
-        self.boxes_xyxy[some, 1] = np.minimum.reduceat(y0, first)
-        self.boxes_xyxy[some, 2] = np.maximum.reduceat(column, first) + 1
-        self.boxes_xyxy[some, 3] = np.maximum.reduceat(y1, first)
 
 
 def suppress(

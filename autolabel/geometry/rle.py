@@ -1,10 +1,11 @@
 """Masks as run lengths: the COCO string, bitmaps, columns, area, box and scaling.
 
 Run lengths are column-major (down the first column, then the second), background first.
-Nothing here but `to_bitmap` and `from_bitmap` touches pixels; rings are in `outline` and `raster`.
+Nothing here but `to_bitmap`, `from_bitmap` and `from_labels` touches pixels; rings are in `outline` and
+`raster`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
 import cv2
@@ -17,8 +18,10 @@ Spans = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 
 _MAX_PIXELS = 2**32 - 1  # pycocotools holds run lengths in 32 bits
 _MAX_GROUPS = 7  # 5-bit groups of a number of 32 bits and its sign
-_GROUP_SHIFT = np.arange(0, 60, 5)
-_GROUP_FROM = np.array([0, *(1 << (shift - 1) for shift in range(5, 60, 5))], np.int64)
+_GROUP_SHIFT = np.arange(0, 60, 5)[:, None]
+_GROUP_FROM = np.array([[0], *([1 << (shift - 1)] for shift in range(5, 60, 5))], np.int64)
+_MOST_TOGETHER = 16  # masks whose spans are made at once, and
+_MOST_COUNTS = 2**14  # bytes of their counts: more would take memory and save no more time
 
 
 def decode_counts(counts: bytes) -> NDArray[np.int64]:
@@ -43,10 +46,10 @@ def encode_counts(runs: NDArray[np.int64]) -> bytes:
     # A number, or the one's complement of a negative one, needs a further group from these sizes on.
     size = numbers ^ (numbers >> 63)
     groups = 1 + int(size.max()).bit_length() // 5
-    used = size[:, None] >= _GROUP_FROM[:groups]
-    codes = (numbers[:, None] >> _GROUP_SHIFT[:groups]) & 31
-    codes[:, :-1] |= used[:, 1:] * np.int64(32)
-    return (codes[used] + 48).astype(np.uint8).tobytes()
+    used = size >= _GROUP_FROM[:groups]
+    codes = (((numbers >> _GROUP_SHIFT[:groups]) & 31) + 48).astype(np.uint8)
+    codes[:-1] += used[1:] * np.uint8(32)
+    return codes.T.ravel()[used.T.ravel()].tobytes()
 
 
 def from_coco(segmentation: object, size: tuple[int, int]) -> RLE:
@@ -110,6 +113,26 @@ def from_bitmap(
     return _from_changes((column + (left + x0)) * height + (row + (top + y0)), size)
 
 
+def from_labels(labels: NDArray[np.uint8] | NDArray[np.int32]) -> dict[int, RLE]:
+    """All masks of an (h, w) label picture at once: value to mask, sorted by value, 0 (background) left out.
+
+    Raises ValueError for what is no such picture.
+    """
+    if labels.ndim != 2 or labels.dtype not in (np.uint8, np.int32):
+        raise ValueError(f"labels are a 2-d array of uint8 or int32, not {labels.ndim}-d {labels.dtype}")
+    size = (labels.shape[0], labels.shape[1])
+    check_frame(size)
+    flat = cv2.transpose(labels).reshape(-1)
+    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    starts, ends = np.append(0, changes), np.append(changes, flat.size)
+    # The runs of a value one after the other, still in order.
+    order = np.argsort(flat[starts], kind="stable")
+    values, opening = np.unique(flat[starts[order]], return_index=True)
+    bounds = np.stack((starts[order], ends[order]), axis=1)
+    masks = zip(values.tolist(), np.split(bounds, opening[1:]), strict=True)
+    return {value: _from_changes(runs.reshape(-1), size) for value, runs in masks if value}
+
+
 def to_bitmap(rle: RLE) -> NDArray[np.bool_]:
     """The mask's pixels as an (h, w) array."""
     height, width = rle.size
@@ -145,25 +168,53 @@ def side_by_side(masks: Sequence[RLE]) -> Spans:
     """The column spans of masks of one frame of width w, each w + 1 columns to the right of the one before.
 
     So x // (w + 1) is the index of the mask and x % (w + 1) the column in it. What is done to all masks
-    at once saves the fixed cost of every step for all but one. There must be at least one mask.
+    at once saves the fixed cost of every step for all but one. There must be at least one mask. Read-only.
     """
-    height = masks[0].size[0]
-    numbers, ends = _numbers(b"".join([mask.counts for mask in masks]))
-    bytes_before = np.cumsum([len(mask.counts) for mask in masks])
-    runs = np.diff(np.searchsorted(ends, bytes_before), prepend=0)
-    # Pairs of background and foreground, the last of a mask filled up, so that no pair spans two masks.
-    pairs = (runs + 1) // 2
-    opening = np.cumsum(pairs) - pairs
-    table = np.zeros((int(pairs.sum()), 2), np.int64)
-    table.ravel()[np.arange(len(numbers)) + np.repeat(np.cumsum(runs % 2) - runs % 2, runs)] = numbers
-    sums = np.cumsum(table, axis=0)
-    sums[:, 1] -= np.repeat(sums[opening, 1] - table[opening, 1], pairs)
-    sums[:, 0] -= np.repeat(sums[opening, 0], pairs)  # the second background run is no difference yet
-    sums[opening, 0] = table[opening, 0]
-    sums[(opening + pairs - 1)[runs % 2 == 1], 1] = 0
-    stops = np.cumsum(sums.ravel())[1::2] + np.repeat(np.arange(len(masks)) * height, pairs)
-    some = sums[:, 1] > 0
-    return _by_column((stops - sums[:, 1])[some], stops[some], height)
+    if len(masks) == 1:
+        return column_spans(masks[0])
+    is_batch = len(masks) <= _MOST_TOGETHER and sum(len(mask.counts) for mask in masks) <= _MOST_COUNTS
+    return (_kept_side_by_side if is_batch else _side_by_side)(tuple(masks))
+
+
+def batches(masks: Sequence[RLE]) -> Iterator[tuple[RLE, ...]]:
+    """The masks in order, as many at a time as are well worked on `side_by_side`: memory stays bounded."""
+    opening = length = 0
+    for index, mask in enumerate(masks):
+        length += len(mask.counts)
+        if index > opening and (index - opening == _MOST_TOGETHER or length > _MOST_COUNTS):
+            yield tuple(masks[opening:index])
+            opening, length = index, len(mask.counts)
+    if opening < len(masks):
+        yield tuple(masks[opening:])
+
+
+def measure(masks: Sequence[RLE]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Areas (n,) in pixels and boxes (n, 4) as x0, y0, x1, y1 (exclusive) of masks of one frame.
+
+    Both are zero for an empty mask.
+    """
+    measured = [measure_spans(side_by_side(some), len(some), some[0].size[1]) for some in batches(masks)]
+    if not measured:
+        return np.zeros(0, np.int64), np.zeros((0, 4), np.int64)
+    areas, boxes_xyxy = zip(*measured, strict=True)
+    return np.concatenate(areas), np.concatenate(boxes_xyxy)
+
+
+def measure_spans(spans: Spans, count: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """`measure` for the spans of `count` masks of a frame of `width`, as `side_by_side` makes them."""
+    x, y0, y1 = spans
+    areas, boxes_xyxy = np.zeros(count, np.int64), np.zeros((count, 4), np.int64)
+    # Spans are sorted by x, so those of a mask follow each other from its first column to its last.
+    bounds = np.searchsorted(x, np.arange(count + 1) * (width + 1))
+    some = np.flatnonzero(bounds[1:] > bounds[:-1])
+    if some.size:
+        first, last = bounds[some], bounds[some + 1] - 1
+        areas[some] = np.add.reduceat(y1 - y0, first)
+        boxes_xyxy[some, 0] = x[first] - some * (width + 1)
+        boxes_xyxy[some, 1] = np.minimum.reduceat(y0, first)
+        boxes_xyxy[some, 2] = x[last] - some * (width + 1) + 1
+        boxes_xyxy[some, 3] = np.maximum.reduceat(y1, first)
+    return areas, boxes_xyxy
 
 
 def area(rle: RLE) -> int:
@@ -239,7 +290,8 @@ def _numbers(counts: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     ends = np.flatnonzero(codes < 32)
     if int(codes.max()) > 63 or codes[-1] >= 32:
         raise ValueError("the counts are not a COCO run-length string")
-    extra = np.diff(ends, prepend=-1) - 1
+    extra = ends.copy()
+    extra[1:] -= ends[:-1] + 1
     most = int(extra.max())
     if most >= _MAX_GROUPS:
         raise ValueError("the counts hold a number of more than 32 bits")
@@ -248,6 +300,32 @@ def _numbers(counts: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         longer = np.flatnonzero(extra > group)
         numbers[longer] = numbers[longer] * 32 + (codes[ends[longer] - group - 1] & 31)
     return numbers, ends
+
+
+def _side_by_side(masks: tuple[RLE, ...]) -> Spans:
+    height = masks[0].size[0]
+    numbers, ends = _numbers(b"".join([mask.counts for mask in masks]))
+    bytes_before = np.cumsum([len(mask.counts) for mask in masks])
+    runs = np.diff(np.searchsorted(ends, bytes_before), prepend=0)
+    # Pairs of background and foreground, the last of a mask filled up, so that no pair spans two masks.
+    pairs = (runs + 1) // 2
+    opening = np.cumsum(pairs) - pairs
+    table = np.zeros((int(pairs.sum()), 2), np.int64)
+    table.ravel()[np.arange(len(numbers)) + np.repeat(np.cumsum(runs % 2) - runs % 2, runs)] = numbers
+    sums = np.cumsum(table, axis=0)
+    sums[:, 1] -= np.repeat(sums[opening, 1] - table[opening, 1], pairs)
+    sums[:, 0] -= np.repeat(sums[opening, 0], pairs)  # the second background run is no difference yet
+    sums[opening, 0] = table[opening, 0]
+    sums[(opening + pairs - 1)[runs % 2 == 1], 1] = 0
+    stops = np.cumsum(sums.ravel())[1::2] + np.repeat(np.arange(len(masks)) * height, pairs)
+    some = sums[:, 1] > 0
+    spans = _by_column((stops - sums[:, 1])[some], stops[some], height)
+    for values in spans:
+        values.flags.writeable = False
+    return spans
+
+
+_kept_side_by_side = lru_cache(maxsize=4)(_side_by_side)  # one format after the other asks
 
 
 @lru_cache(maxsize=4)  # area, box and rings of a mask are asked for one after the other

@@ -164,7 +164,7 @@ def test_a_source_is_read_once(tmp_path, monkeypatch):
 def test_an_image_that_changed_its_size_is_an_error(tmp_path):
     """Masks of another size than the image has by now are not written beside it."""
     source = picture(tmp_path / "a.jpg", (41, 50))
-    with pytest.raises(ImageError, match="50 x 41 px, its masks are 50 x 40"):
+    with pytest.raises(ImageError, match="50 x 41 px, but its masks are 50 x 40"):
         ImageStore().open(image(path=source))
 
 

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from autolabel.errors import ConfigError
-from autolabel.formats.yolo import writer as yolo
 from autolabel.formats.images import ImageStore
+from autolabel.formats.yolo import writer as yolo
 from tests.formats.support import (
     NASTY_NAMES,
     box_mask,

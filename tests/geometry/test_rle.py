@@ -1,5 +1,6 @@
 """Runs against pycocotools, numpy and what hosts may send."""
 
+import hypothesis.extra.numpy as hnp
 import hypothesis.strategies as st
 import numpy as np
 import pytest
@@ -206,3 +207,27 @@ def test_frames_beyond_32_bits_are_refused():
     size = (10**9, 1)
     mask = rle.from_coco({"size": list(size), "counts": [10**9 - 3, 3]}, size)
     assert (rle.area(mask), rle.box_xywh(mask)) == (3, (0, 10**9 - 3, 1, 3))
+
+
+@thoroughly
+@given(
+    hnp.arrays(
+        st.sampled_from([np.uint8, np.int32]),
+        st.tuples(st.integers(1, 12), st.integers(1, 12)),
+        elements=st.sampled_from([0, 1, 2, 7, 255]),
+    )
+)
+def test_masks_of_a_label_picture(labels):
+    """All masks at once are those of each value alone, in order; 0 is none, and layout does not matter."""
+    expected = {value: rle.from_bitmap(labels == value) for value in np.unique(labels).tolist() if value}
+    for array in (labels, np.asfortranarray(labels), np.repeat(labels, 2, axis=1)[:, ::2]):
+        masks = rle.from_labels(array)
+        assert masks == expected
+        assert list(masks) == list(expected)
+
+
+@pytest.mark.parametrize("labels", [np.zeros((2, 2)), np.zeros(4, np.uint8), np.zeros((0, 3), np.uint8)])
+def test_what_is_no_label_picture(labels):
+    """Floats, one dimension and pictures without a pixel are refused."""
+    with pytest.raises(ValueError, match=r"labels are|cannot have"):
+        rle.from_labels(labels)

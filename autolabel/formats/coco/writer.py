@@ -13,6 +13,8 @@ from autolabel.formats.images import ImageStore
 from autolabel.geometry import outline, rle
 from autolabel.types import Category, Detection
 
+_MOST_WAITING = 2**18  # bytes of rows before a file is opened for them
+
 
 class CocoWriter:
     """`annotations/instances_<split>.json` and `images/<split>/<file_name>` below `root`.
@@ -43,7 +45,7 @@ class CocoWriter:
     def add(self, image: ExportImage) -> list[Lost]:
         """Write one image; COCO holds every detection, so the list is always empty."""
         self._store.place(image, self._root / "images" / image.split / image.file_name)
-        self._splits[image.split].add(image, [self._annotation(item) for item in image.detections])
+        self._splits[image.split].add(image, self._annotations(image.detections))
         return []
 
     def close(self) -> FormatReport:
@@ -52,40 +54,34 @@ class CocoWriter:
             split.close()
         return FormatReport({}, {})
 
-    def _annotation(self, detection: Detection) -> dict[str, object]:
-        mask = detection.mask
-        annotation: dict[str, object] = {
-            "category_id": detection.class_id + 1,
-            "segmentation": self._segmentation(detection),
-            "area": rle.area(mask),
-            "bbox": rle.box_xywh(mask),
-            "iscrowd": int(detection.crowd),
-        }
-        if detection.prompt:
-            annotation["prompt"] = detection.prompt
-        if detection.confidence is not None:
-            annotation["score"] = detection.confidence
-        if detection.track_id is not None:
-            annotation["track_id"] = detection.track_id
-        return annotation
+    def _annotations(self, detections: Sequence[Detection]) -> list[dict[str, object]]:
+        areas, boxes = rle.measure([item.mask for item in detections])
+        boxes[:, 2:] -= boxes[:, :2]  # width and height in place of the far corner
+        columns = (detections, self._segmentations(detections), areas.tolist(), boxes.tolist())
+        return [_annotation(*row) for row in zip(*columns, strict=True)]
 
-    def _segmentation(self, detection: Detection) -> object:
-        mask = detection.mask
-        if self._polygon and not detection.crowd:
-            return [ring.reshape(-1) for ring in outline.band_rings(mask)]
-        return {"size": mask.size, "counts": mask.counts.decode("ascii")}
+    def _segmentations(self, detections: Sequence[Detection]) -> list[object]:
+        drawn = [item.mask for item in detections if self._polygon and not item.crowd]
+        polygons = iter(outline.band_rings_of(drawn))
+        return [
+            [ring.reshape(-1) for ring in next(polygons)]
+            if self._polygon and not item.crowd
+            else {"size": item.mask.size, "counts": item.mask.counts.decode("ascii")}
+            for item in detections
+        ]
 
 
 class _Split:
     """One JSON file, which holds two arrays: annotations wait in a file of their own until the end.
 
-    Files are opened for each image and not held, so that an export that fails leaves none open.
+    Rows are collected and files opened to append them, so that an export that fails leaves none open.
     """
 
     def __init__(self, path: Path, categories: Sequence[Category]) -> None:
         self._path = path
         self._waiting = path.with_name(f"{path.name}.annotations")
         self._images = self._annotations = 0
+        self._rows: dict[Path, bytearray] = {path: bytearray(), self._waiting: bytearray()}
         header = {
             "info": {"description": "Written by autolabel"},
             "licenses": [],
@@ -102,18 +98,15 @@ class _Split:
             "width": image.width,
             "height": image.height,
         }
-        rows = []
+        self._write(self._path, self._images, entry)
         for annotation in annotations:
             self._annotations += 1
             row = {"id": self._annotations, "image_id": self._images, **annotation}
-            rows.append(_separator(self._annotations) + orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY))
-        with self._path.open("ab") as file:
-            file.write(_separator(self._images) + orjson.dumps(entry))
-        if rows:
-            with self._waiting.open("ab") as file:
-                file.writelines(rows)
+            self._write(self._waiting, self._annotations, row)
 
     def close(self) -> None:
+        for path in self._rows:
+            self._flush(path)
         with self._path.open("ab") as file:
             file.write(b'\n],"annotations":[')
             with self._waiting.open("rb") as waiting:
@@ -121,6 +114,33 @@ class _Split:
             file.write(b"\n]}\n")
         self._waiting.unlink()
 
+    def _write(self, path: Path, nth: int, row: dict[str, object]) -> None:
+        rows = self._rows[path]
+        rows += b"\n" if nth == 1 else b",\n"
+        rows += orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY)
+        if len(rows) > _MOST_WAITING:
+            self._flush(path)
 
-def _separator(nth: int) -> bytes:
-    return b"\n" if nth == 1 else b",\n"
+    def _flush(self, path: Path) -> None:
+        with path.open("ab") as file:
+            file.write(self._rows[path])
+        self._rows[path].clear()
+
+
+def _annotation(
+    detection: Detection, segmentation: object, area: int, box_xywh: Sequence[int]
+) -> dict[str, object]:
+    annotation: dict[str, object] = {
+        "category_id": detection.class_id + 1,
+        "segmentation": segmentation,
+        "area": area,
+        "bbox": box_xywh,
+        "iscrowd": int(detection.crowd),
+    }
+    if detection.prompt:
+        annotation["prompt"] = detection.prompt
+    if detection.confidence is not None:
+        annotation["score"] = detection.confidence
+    if detection.track_id is not None:
+        annotation["track_id"] = detection.track_id
+    return annotation

@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -98,20 +99,16 @@ class _Runs:
 
 def _find_runs(masks: Sequence[RLE], size: tuple[int, int]) -> _Runs:
     height, width = size
-    x, y0, y1 = rle.side_by_side(masks)
-    mask, column = np.divmod(x, width + 1)
-    opening = np.searchsorted(mask, np.arange(len(masks)))
-    closing = np.append(opening[1:], len(x))
-    boxes = zip(
-        column[opening].tolist(),
-        np.minimum.reduceat(y0, opening).tolist(),
-        (column[closing - 1] + 1).tolist(),
-        np.maximum.reduceat(y1, opening).tolist(),
-        strict=True,
-    )
-    starts, ends = (column * height + y0).tolist(), (column * height + y1).tolist()
-    cuts = zip(opening.tolist(), closing.tolist(), strict=True)
-    return _Runs([(starts[first:last], ends[first:last]) for first, last in cuts], list(boxes))
+    runs = _Runs([], [])
+    for batch in rle.batches(masks):
+        x, y0, y1 = rle.side_by_side(batch)
+        _, boxes = rle.measure_spans((x, y0, y1), len(batch), width)
+        runs.boxes.extend((left, top, right, bottom) for left, top, right, bottom in boxes.tolist())
+        mask, column = np.divmod(x, width + 1)
+        starts, ends = (column * height + y0).tolist(), (column * height + y1).tolist()
+        cuts = np.searchsorted(mask, np.arange(len(batch) + 1)).tolist()
+        runs.bounds.extend((starts[first:last], ends[first:last]) for first, last in pairwise(cuts))
+    return runs
 
 
 def _visible(canvas: _Pixels, runs: _Runs) -> list[int]:

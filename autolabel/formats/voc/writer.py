@@ -58,7 +58,7 @@ class VocWriter:
         self._counts: Counter[str] = Counter()
         for folder in (*_FOLDERS, "ImageSets/Main", "ImageSets/Segmentation"):
             (self._base / folder).mkdir(parents=True, exist_ok=True)
-        for split in {"train", "val", *splits} - {"test"}:
+        for split in {"train", *splits} - {"test"}:
             self._image_set(split).touch()
         self._write_labelmap()
 
@@ -89,8 +89,9 @@ class VocWriter:
     def close(self) -> FormatReport:
         """Write trainval, and give the boxes the same image sets as the masks."""
         with self._image_set("trainval").open("ab") as file:
-            for split in ("train", "val"):
-                file.write(self._image_set(split).read_bytes())
+            for path in map(self._image_set, ("train", "val")):
+                if path.exists():
+                    file.write(path.read_bytes())
         for path in sorted(self._image_set("trainval").parent.iterdir()):
             shutil.copyfile(path, self._base / "ImageSets" / "Main" / path.name)
         return FormatReport(dict(sorted(self._counts.items())), self._renamed, self._renamed_classes)

@@ -15,6 +15,7 @@ from autolabel.errors import ConfigError
 from autolabel.formats.base import ExportImage, FormatReport, Lost, Names
 from autolabel.formats.images import ImageStore
 from autolabel.geometry import outline, rle
+from autolabel.geometry.bridges import join_rings
 from autolabel.types import Category, Detection
 
 # What all versions of Ultralytics since 8.0 list as images.
@@ -95,9 +96,10 @@ class YoloWriter:
         lost = []
         instances = [detection for detection in image.detections if not detection.crowd]
         seen: dict[tuple[int, ...], list[bytes]] = {}
-        for detection in instances:
+        parts = outline.centre_rings_of([detection.mask for detection in instances])
+        for detection, rings in zip(instances, parts, strict=True):
             written = len(rows)
-            for ring in self._rings(detection):
+            for ring in self._written(detection, rings):
                 same_box = seen.setdefault((detection.class_id, *_box(ring)), [])
                 shape = ring.tobytes()
                 if shape not in same_box and len(same_box) < _NUDGES:
@@ -111,9 +113,8 @@ class YoloWriter:
         crowds = [Lost(detection, "crowd") for detection in image.detections if detection.crowd]
         return b"".join(rows), lost + crowds
 
-    def _rings(self, detection: Detection) -> list[_Ring]:
-        """The rings to write, in pixel indices; what that costs is counted."""
-        rings = outline.centre_rings(detection.mask)
+    def _written(self, detection: Detection, rings: list[_Ring]) -> list[_Ring]:
+        """The rings to write for those of a mask, in pixel indices; what that costs is counted."""
         if len(rings) == 1:
             return rings
         if self._parts == "split":
@@ -122,7 +123,7 @@ class YoloWriter:
         if self._parts == "largest":
             self._counts["dropped_parts"] += len(rings) - 1
             return [max(rings, key=_painted)]
-        ring = outline.centre_ring(detection.mask)
+        ring = join_rings(rings)
         self._counts["bridged_instances"] += 1
         self._counts["bridged_pixels"] += _painted(ring) - rle.area(detection.mask)
         return [ring]
