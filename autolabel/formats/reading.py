@@ -88,7 +88,7 @@ _YEAR = re.compile(r"[-_ ]?\d{0,4}")
 def split_name(name: str) -> str:
     """The name a split goes by here: train2017, valid or Validation become train, val, val; others stay.
 
-    A split without a name, or named default or all, is train.
+    A split without a name, or named default or all, is train. What is returned can name a file or folder.
     """
     plain = _YEAR.sub("", name.lower())
     if plain in ("", "default", "all", "training", "trainval"):
@@ -96,7 +96,7 @@ def split_name(name: str) -> str:
     for begin, split in _SPLITS:
         if plain in (begin, f"{begin}ation", f"{begin}ing"):
             return split
-    return re.sub(r"[^\w.-]", "_", name)
+    return re.sub(r"[^\w.-]", "_", name).strip(".") or "train"
 
 
 def inside(root: Path, path: Path) -> Path | None:

@@ -224,6 +224,7 @@ NAMES = [
     ("names: [car, car]", ["car", "car"], [Rule.CLASS_TWICE]),
     ("names: [car]\nnc: 2", ["car"], [Rule.CLASS_COUNT]),
     ("names: [car]\nnc: many", ["car"], [Rule.BAD_YAML]),
+    ("names: [car]\nnc: 1:2", ["car"], [Rule.BAD_YAML]),  # 62 to the base of 60, which is never computed
     ("nc: 2", ["class_0", "class_1"], []),
     ("names: car", [], [Rule.BAD_YAML]),
     ("nc: 1000000000", [], [Rule.BAD_YAML]),

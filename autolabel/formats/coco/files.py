@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autolabel.formats.reading import inside, split_name
+from autolabel.splits import SPLITS
 
 _ANNOTATIONS = re.compile(rb'"annotations"\s*:\s*\[')
 _PLACES = ("annotations/*.json", "*/_annotations.coco.json", "*.json")
@@ -53,8 +54,8 @@ def annotation_files(found: Path) -> list[AnnotationFile]:
             root / "images", root / "data", root,
         )  # fmt: skip
         files.append(AnnotationFile(path, own, tuple(dict.fromkeys(folders))))
-    order = {"train": 0, "val": 1, "test": 2}
-    return sorted(files, key=lambda each: (order.get(each.split, 3), each.split))
+    order = {split: place for place, split in enumerate(SPLITS)}
+    return sorted(files, key=lambda each: (order.get(each.split, len(order)), each.split))
 
 
 def _list(root: Path) -> list[Path]:
@@ -83,7 +84,8 @@ def _is_coco(path: Path) -> bool:
 
 def _raw_split(path: Path, root: Path) -> str:
     if path.name == _ROBOFLOW:
-        return "train" if path.parent == root else path.parent.name
+        named = path.parent.name
+        return "train" if path.parent == root and split_name(named) not in SPLITS else named
     stem = path.stem.removeprefix(_PREFIX)
     return "train" if stem.lower() in _UNNAMED else stem
 

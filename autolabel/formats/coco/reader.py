@@ -57,11 +57,15 @@ class CocoReader:
     def images(self) -> Iterator[DatasetImage]:
         """Yield every image with its instances, in the order of the files."""
         for file in self._files:
-            contents = self._load(file, Contents, lambda _: None)  # what is wrong with it was reported before
+            contents = self._load(file, Contents, self._report_anew)
             if contents is not None:
                 yield from _Split(
                     self.root, file, contents, self._classes_of[file.path], self._report
                 ).images()
+
+    def _report_anew(self, problem: Problem) -> None:
+        if problem.rule is not Rule.NOT_STRICT_JSON:  # reported with the classes
+            self._report(problem)
 
     def _load(self, file: AnnotationFile, kind: type[AnyContents], report: Report) -> AnyContents | None:
         where = file.path.relative_to(self.root).as_posix()
