@@ -51,7 +51,7 @@ class Rule(Enum):
     SAME_MASK = "warning", "two classes have the same mask: where a pixel has one label, one of them is lost"
 
     # COCO
-    NOT_STRICT_JSON = "error", "NaN or Infinity is no JSON: strict readers refuse the file"
+    NOT_STRICT_JSON = "error", "no strict JSON (NaN, a byte order mark, no UTF-8): strict readers refuse it"
     BAD_RECORD = "error", "the record is not as COCO's are, and is skipped"
     MISSING_ID = "error", "the record has no id: pycocotools stops with KeyError"
     MISSING_KEY = "warning", "a key is missing that COCO's evaluation needs"

@@ -88,7 +88,9 @@ def test_the_official_layout(tmp_path):
         ("_annotations.coco.json", "a.jpg", "train"),
         ("valid/_annotations.coco.json", "valid/a.jpg", "val"),
         ("result.json", "images/a.jpg", "train"),
-        ("annotations/test-dev.json", "images/a.jpg", "test-dev"),
+        ("annotations/test-dev.json", "images/test-dev/a.jpg", "test"),
+        ("annotations/instances_minival.json", "images/minival/a.jpg", "minival"),
+        ("lvis_v1_val.json", "images/val/a.jpg", "val"),
         ("val.json", "val/a.jpg", "val"),
     ],
 )
@@ -210,7 +212,7 @@ def test_run_lengths_in_every_form(tmp_path):
 BROKEN = [
     # (what is changed in an annotation, the rules, instances yielded, instances reported)
     ({"segmentation": [[5, 5, 25, 5, 25, 25], [1, 1, 2, 2]]}, {Rule.DEGENERATE_RING}, 1, 0),
-    ({"segmentation": [[5, 5, 25, 5, 25, 25, 9]]}, {Rule.DEGENERATE_RING, Rule.EMPTY_MASK}, 1, 0),
+    ({"segmentation": [[5, 5, 25, 5, 25, 25, 9]]}, {Rule.DEGENERATE_RING}, 1, 0),
     ({"segmentation": [[[5, 5], [25, 5], [25, 25]]]}, {Rule.BAD_GEOMETRY}, 0, 1),
     ({"segmentation": [[5, 5, 25, None, 25, 25]]}, {Rule.BAD_GEOMETRY}, 0, 1),
     ({"segmentation": [[5, 5, True, 5, 25, 25]]}, {Rule.BAD_GEOMETRY}, 0, 1),
@@ -226,16 +228,21 @@ BROKEN = [
     ({"segmentation": []}, {Rule.EMPTY_MASK}, 1, 0),
     ({"segmentation": [[-9, -9, 25, 5, 25, 25]]}, {Rule.OUTSIDE_FRAME}, 1, 0),
     ({"segmentation": [[1e300, 5, 25, 5, 25, 25]]}, {Rule.OUTSIDE_FRAME}, 1, 0),
-    ({"bbox": [1, 2, 3]}, {Rule.BAD_RECORD}, 1, 0),
-    ({"bbox": "x", "area": [], "score": "high", "prompt": 5, "track_id": 1.5}, {Rule.BAD_RECORD}, 1, 0),
+    ({"bbox": [1, 2, 3]}, {Rule.MISSING_KEY}, 1, 0),
+    ({"bbox": [1e308, 0, 1e308, 1]}, {Rule.MISSING_KEY}, 1, 0),
+    ({"bbox": [9, 9, -5, -5]}, {Rule.MISSING_KEY}, 1, 0),
+    ({"bbox": None, "segmentation": None}, {Rule.BAD_RECORD}, 0, 1),
+    ({"iscrowd": 7}, {Rule.MISSING_KEY}, 1, 0),
+    ({"track_id": 10**30, "score": 10**400}, set(), 1, 0),
+    ({"bbox": "x", "area": [], "score": "high", "prompt": 5, "track_id": 1.5}, {Rule.MISSING_KEY}, 1, 0),
     ({"bbox": None}, {Rule.MISSING_KEY}, 1, 0),
-    ({"category_id": None}, {Rule.BAD_RECORD}, 0, 1),
-    ({"category_id": [1]}, {Rule.BAD_RECORD}, 0, 1),
-    ({"image_id": {}}, {Rule.BAD_RECORD}, 0, 1),
+    ({"category_id": None}, {Rule.UNKNOWN_CLASS}, 0, 1),
+    ({"category_id": [1]}, {Rule.UNKNOWN_CLASS}, 0, 1),
+    ({"image_id": {}}, {Rule.UNKNOWN_IMAGE}, 0, 1),
     ({"category_id": 7}, {Rule.UNKNOWN_CLASS}, 0, 1),
     ({"category_id": "1"}, {Rule.UNKNOWN_CLASS}, 0, 1),
     ({"image_id": 7}, {Rule.UNKNOWN_IMAGE}, 0, 1),
-    ({"image_id": True}, {Rule.BAD_RECORD}, 0, 1),
+    ({"image_id": True}, {Rule.UNKNOWN_IMAGE}, 0, 1),
     ({"image_id": 1.0, "category_id": 2.0}, set(), 1, 0),
     ({"id": None}, {Rule.MISSING_ID}, 1, 0),
     ({"id": "a"}, set(), 1, 0),
@@ -252,18 +259,26 @@ def test_one_bad_record_costs_itself_alone(tmp_path, changes, rules, yielded, sk
     assert set(problems.counts) == rules
     assert (len(found), problems.instances) == (yielded + 1, skipped)
     assert found[-1].mask is not None
-    assert all(p.where == "annotations.json" and p.what for ps in problems.examples.values() for p in ps)
+    for problem in (each for examples in problems.examples.values() for each in examples):
+        number = changes.get("id", 1)
+        names = (
+            f"annotations.json: annotation {number}",
+            "annotations.json: annotations[0]",
+            "annotations.json",
+        )
+        assert problem.where in names
+        assert problem.what
 
 
 IMAGES = [
     ({"file_name": "../a.jpg"}, Rule.PATH_OUTSIDE),
     ({"file_name": "/a.jpg"}, Rule.PATH_OUTSIDE),
     ({"file_name": "C:\\a.jpg"}, Rule.PATH_OUTSIDE),
-    ({"file_name": ""}, Rule.PATH_OUTSIDE),
+    ({"file_name": ""}, Rule.BAD_RECORD),
     ({"file_name": None}, Rule.BAD_RECORD),
     ({"file_name": 5}, Rule.BAD_RECORD),
-    ({"id": None}, Rule.BAD_RECORD),
-    ({"width": -5}, Rule.BAD_RECORD),
+    ({"id": None}, Rule.MISSING_ID),
+    ({"file_name": "gone.jpg", "width": -5}, Rule.BAD_RECORD),
     ({"width": 10**9, "height": 10**9}, Rule.BAD_RECORD),
 ]
 
@@ -286,7 +301,7 @@ def test_a_size_that_is_not_stated_is_that_of_the_file(tmp_path):
     for changes in ({"width": None}, {}, {"height": 48.0, "width": 64.0}):
         [found], problems = one(tmp_path, annotation(), images=[{"id": 1, "file_name": "a.jpg", **changes}])
         assert found.mask.size == (48, 64)
-        assert not problems.counts
+        assert set(problems.counts) == (set() if changes.get("width") else {Rule.MISSING_KEY})
 
 
 def test_names_with_backslashes_are_found(tmp_path):
@@ -317,7 +332,6 @@ DAMAGED = [
     '{"annotations": [',
     '{"annotations": [] "images": []}',
     '{"annotations": [' + "[" * 100_000,
-    '{"annotations": [], "images": {}}',
     '{"annotations": [], "categories": 7}',
     '[{"annotations": []}]',
     '{"annotations": [\0]}',
@@ -327,21 +341,167 @@ DAMAGED = [
 
 @pytest.mark.parametrize("text", DAMAGED, ids=[each[:40] for each in DAMAGED])
 def test_a_damaged_file_costs_itself_alone(tmp_path, text):
-    """It is reported as unreadable with its name, and the other split is read."""
+    """It is reported as unreadable with its name, and the other split is read; alone it is an InputError."""
     put(tmp_path / "val.json", text)
+    with pytest.raises(InputError, match=r"val\.json can't be read"):
+        read(tmp_path)
     photo(tmp_path / "a.jpg")
     put(tmp_path / "train.json", dataset([annotation()]))
     reader, images, problems = read(tmp_path)
-    assert ([each.split for each in images], reader.splits[0]) == (["train"], "train")
+    assert (reader.splits, len(images)) == (["train", "val"], 1)
     assert problems.counts == {Rule.UNREADABLE_FILE: 1}
     assert problems.examples[Rule.UNREADABLE_FILE][0].where == "val.json"
 
 
-def test_a_dataset_of_damaged_files_is_refused(tmp_path):
-    """Where no file can be read there is no dataset: an InputError that names it."""
-    put(tmp_path / "val.json", DAMAGED[0])
-    with pytest.raises(InputError, match="no COCO file that can be read"):
-        read(tmp_path)
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b'{"categories": [], "images": [{"id": 1, "file_name": "a',
+        b'{"images": {}, "annotations": []}',
+        None,
+    ],
+)
+def test_a_split_is_never_left_out_unseen(tmp_path, content):
+    """An empty file, one cut off before its annotations, of another layout, or a link out: its split is lost."""
+    photo(tmp_path / "set/images/train/a.jpg")
+    put(tmp_path / "set/annotations/instances_train.json", dataset([annotation()]))
+    lost = tmp_path / "set/annotations/instances_val.json"
+    if content is None:
+        lost.symlink_to(put(tmp_path / "elsewhere.json", dataset([annotation()])))
+    else:
+        lost.write_bytes(content)
+    reader, images, problems = read(tmp_path / "set")
+    assert (reader.splits, len(images)) == (["train", "val"], 1)
+    assert problems.counts == {Rule.UNREADABLE_FILE: 1}
+    assert problems.examples[Rule.UNREADABLE_FILE][0].where == "annotations/instances_val.json"
+
+
+def test_roboflow_folders_of_one_split_stay_apart(tmp_path):
+    """valid and val are both read, each under a name of its own."""
+    for folder in ("val", "valid"):
+        photo(tmp_path / folder / "a.jpg")
+        put(tmp_path / folder / "_annotations.coco.json", dataset([annotation()]))
+    reader, images, _ = read(tmp_path)
+    assert reader.splits == ["val", "valid"]
+    assert [each.path for each in images] == [tmp_path / "val/a.jpg", tmp_path / "valid/a.jpg"]
+
+
+def test_the_folder_annotations_stands_for_its_dataset(tmp_path):
+    """Who names annotations/ means the folder above: the images are found."""
+    photo(tmp_path / "images/a.jpg")
+    put(tmp_path / "annotations/instances_train.json", dataset([annotation()]))
+    reader, [found], _ = read(tmp_path / "annotations")
+    assert (reader.root, found.path) == (tmp_path, tmp_path / "images/a.jpg")
+
+
+@pytest.mark.parametrize("again", ["a.jpg", "./a.jpg"])
+def test_images_of_one_name_become_one(tmp_path, again):
+    """Two records of a file: one image with the annotations of both, in the order of the records."""
+    images = [
+        {"id": i, "file_name": name, "width": 64, "height": 48} for i, name in ((1, "a.jpg"), (2, again))
+    ]
+    put(tmp_path / "annotations.json", dataset([annotation(8, image_id=2), annotation(9)], images=images))
+    photo(tmp_path / "a.jpg")
+    _, [found], problems = read(tmp_path)
+    assert [each.where for each in found.instances] == ["annotation 9", "annotation 8"]
+    assert problems.counts == {Rule.FILE_NAME_TWICE: 1}
+    assert not problems.images
+
+
+def test_images_of_one_name_and_two_sizes_are_not_mixed(tmp_path):
+    """The second is skipped with its annotations: they are for another frame."""
+    images = [{"id": i, "file_name": "a.jpg", "width": 60 + i, "height": 48} for i in (1, 2)]
+    found, problems = one(tmp_path, annotation(), annotation(2, image_id=2), images=images)
+    assert (len(found), problems.instances) == (1, 1)
+    assert problems.counts == {Rule.FILE_NAME_TWICE: 1}
+    assert len(problems.images) == 1
+
+
+def test_the_first_of_two_images_with_one_id_keeps_the_annotations(tmp_path):
+    """The second is skipped under its name; annotations that share an id are both read."""
+    photo(tmp_path / "b.jpg")
+    images = [{"id": 1, "file_name": name, "width": 64, "height": 48} for name in ("a.jpg", "b.jpg")]
+    found, problems = one(tmp_path, annotation(), annotation(), images=images)
+    assert len(found) == 2
+    assert problems.counts == {Rule.DUPLICATE_IMAGE_ID: 1, Rule.DUPLICATE_ANNOTATION_ID: 1}
+    assert [name for name, _ in problems.images] == ["b.jpg"]
+    assert problems.examples[Rule.DUPLICATE_IMAGE_ID][0].where == "annotations.json: image 1 (b.jpg)"
+    assert problems.examples[Rule.DUPLICATE_ANNOTATION_ID][0].where == "annotations.json: annotation 1"
+
+
+def test_categories_that_share_a_name_or_an_id(tmp_path):
+    """One name with two ids is one class; of two names with one id the first counts; no id or name is skipped."""
+    categories = [
+        {"id": 1, "name": "car"},
+        {"id": 4, "name": "car"},
+        {"id": 1, "name": "dog"},
+        {"name": "x"},
+        7,
+    ]
+    found, problems = one(tmp_path, annotation(), annotation(2, category_id=4), categories=categories)
+    assert [each.class_id for each in found] == [0, 0]
+    rules = (Rule.CLASS_TWICE, Rule.DUPLICATE_CATEGORY_ID, Rule.MISSING_ID, Rule.BAD_RECORD)
+    assert problems.counts == dict.fromkeys(rules, 1)
+    assert problems.examples[Rule.CLASS_TWICE][0].where == "annotations.json: category 4"
+
+
+def test_records_that_are_no_objects(tmp_path):
+    """Numbers and texts among the images and annotations are reported by their place."""
+    first = {"id": 1, "file_name": "a.jpg", "width": 64, "height": 48}
+    found, problems = one(tmp_path, 5, annotation(), images=[None, first])
+    assert (len(found), problems.instances, problems.counts) == (1, 1, {Rule.BAD_RECORD: 2})
+    assert [each.where for each in problems.examples[Rule.BAD_RECORD]] == [
+        "annotations.json: annotations[0]",
+        "annotations.json: images[0]",
+    ]
+
+
+def test_keys_that_a_tool_leaves_out_are_one_problem_each(tmp_path):
+    """A thousand records without area and id: two problems that count them."""
+    annotations = [{k: v for k, v in annotation().items() if k not in ("id", "area")} for _ in range(1000)]
+    found, problems = one(tmp_path, *annotations)
+    assert len(found) == 1000
+    assert problems.counts == {Rule.MISSING_ID: 1, Rule.MISSING_KEY: 1}
+    assert "area is missing in 1000 records" in problems.examples[Rule.MISSING_KEY][0].what
+
+
+def test_an_image_file_that_is_missing_or_outside(tmp_path):
+    """Without a file the labels are still read; a link that leads out is skipped with its labels."""
+    put(tmp_path / "set/train.json", dataset([annotation()]))
+    _, [found], problems = read(tmp_path / "set")
+    assert (found.path, len(found.instances), problems.counts) == (None, 1, {Rule.IMAGE_MISSING: 1})
+    (tmp_path / "set/a.jpg").symlink_to(photo(tmp_path / "secret.jpg"))
+    _, images, problems = read(tmp_path / "set")
+    assert (images, problems.instances, problems.counts) == ([], 1, {Rule.PATH_OUTSIDE: 1})
+    assert problems.images[0][0] == "a.jpg"
+
+
+@pytest.mark.parametrize("mark", [b"\xef\xbb\xbf", b""])
+def test_what_strict_readers_refuse_is_read_and_reported(tmp_path, mark):
+    """A byte order mark, or a byte that is no UTF-8 in a key that nobody reads."""
+    text = json.dumps(dataset([annotation(note="?")])).encode()
+    (tmp_path / "train.json").write_bytes(mark + text if mark else text.replace(b'"?"', b'"\xff"'))
+    photo(tmp_path / "a.jpg")
+    _, [found], problems = read(tmp_path)
+    assert (len(found.instances), problems.counts) == (1, {Rule.NOT_STRICT_JSON: 1})
+
+
+def test_nan_in_a_text_stays_text(tmp_path):
+    """Only the constants become null, not names that spell them."""
+    photo(tmp_path / "NaN, -Infinity.jpg")
+    images = [{"id": 1, "file_name": "NaN, -Infinity.jpg", "width": 64, "height": 48}]
+    put(tmp_path / "train.json", dataset([annotation(area=float("-inf"))], images=images))
+    _, [found], problems = read(tmp_path)
+    assert (found.file_name, found.path is not None) == ("NaN, -Infinity.jpg", True)
+    assert problems.counts == {Rule.NOT_STRICT_JSON: 1, Rule.MISSING_KEY: 1}
+
+
+def test_a_split_named_by_dots_stays_in_its_folder(tmp_path):
+    """A split's name is used as a folder: it is never . or .."""
+    photo(tmp_path / "a.jpg")
+    put(tmp_path / "instances_...json", dataset([annotation()]))
+    assert read(tmp_path)[0].splits == ["train"]
 
 
 def test_a_million_vertices_are_read_or_refused(tmp_path):

@@ -1,55 +1,69 @@
-"""The mask of a COCO annotation: polygons or run lengths, as pycocotools reads them."""
+"""COCO's segmentations as masks: polygons as pycocotools fills them, and run lengths of both kinds."""
 
+from functools import lru_cache
 from typing import Any
 
 import msgspec
-import numpy as np
-from msgspec import Raw
-from numpy.typing import NDArray
 
+from autolabel.formats.coco.records import BROKEN
 from autolabel.formats.problems import Rule
 from autolabel.geometry import raster, rle
 from autolabel.types import RLE
 
-_SLACK = 1.0  # px that a vertex may lie outside: rounding
-# In C, so that a file of a million polygons is checked number by number.
-_segmentation = msgspec.json.Decoder(list[list[float]] | dict[str, Any] | None)
-
-Broken = tuple[Rule, str]
+_SLACK = 1.0  # px that an outline may leave the image by: half of one is in how tools round
 
 
-def read_mask(raw: Raw, size: tuple[int, int]) -> tuple[RLE | None, list[Broken]]:
-    """The mask of a `segmentation` in a frame of `size` (height, width), and the rules that it breaks.
+class _Runs(msgspec.Struct):
+    """A mask as run lengths, as text or as numbers."""
 
-    None where there is none, or none with a pixel. Raises ValueError or msgspec's errors for what is damaged.
+    size: Any = None
+    counts: Any = None
+
+
+_decode = msgspec.json.Decoder(list[list[float]] | _Runs | None).decode
+
+Flaw = tuple[Rule, str]
+
+
+def read_mask(segmentation: msgspec.Raw, size: tuple[int, int]) -> tuple[RLE | None, list[Flaw]]:
+    """The mask in a frame of `size` (height, width), None where there is none, and what is wrong with it.
+
+    Raises ValueError, saying what is wrong, for what is no mask of that frame.
     """
-    value = _segmentation.decode(raw)
-    broken: list[Broken] = []
-    if value is None:
-        return None, broken
-    if isinstance(value, dict):
-        mask = rle.from_coco(value, size)
+    try:
+        shape = _decode(segmentation)
+    except BROKEN as ex:
+        raise ValueError(f"the segmentation is neither a list of polygons nor run lengths: {ex}") from ex
+    if shape is None:
+        return None, []
+    if isinstance(shape, _Runs):
+        mask, flaws = rle.from_coco({"size": shape.size, "counts": shape.counts}, size), []
     else:
-        mask, broken = _fill(value, size)
-    if mask == rle.empty(size):
-        return None, [*broken, (Rule.EMPTY_MASK, "has a mask without a pixel" if value else "has no polygon")]
-    return mask, broken
+        rings = [ring for ring in shape if len(ring) >= 6 and len(ring) % 2 == 0]
+        flaws = _ring_flaws(shape, rings, size)
+        if shape and not rings:
+            return None, flaws
+        mask = raster.from_polygons(rings, size)
+    if mask == _nothing(size):
+        return None, [*flaws, (Rule.EMPTY_MASK, "its mask has no pixel")]
+    return mask, flaws
 
 
-def _fill(polygons: list[list[float]], size: tuple[int, int]) -> tuple[RLE, list[Broken]]:
-    whole = [ring for ring in polygons if len(ring) >= 6 and len(ring) % 2 == 0]
-    broken = [
-        (Rule.DEGENERATE_RING, f"has a polygon of {len(ring)} numbers")
-        for ring in polygons
-        if len(ring) < 6 or len(ring) % 2
-    ]
-    beyond = max((_beyond(np.array(ring), size) for ring in whole), default=0)
+def _ring_flaws(all_rings: list[list[float]], rings: list[list[float]], size: tuple[int, int]) -> list[Flaw]:
+    flaws = []
+    if len(rings) < len(all_rings):
+        other = next(ring for ring in all_rings if len(ring) < 6 or len(ring) % 2)
+        what = f"{len(all_rings) - len(rings)} of its rings are skipped, such as one of {len(other)} numbers"
+        flaws.append((Rule.DEGENERATE_RING, what))
+    height, width = size
+    beyond = max(
+        (max(-min(ring), max(ring[0::2]) - width, max(ring[1::2]) - height) for ring in rings), default=0.0
+    )
     if beyond > _SLACK:
-        broken.append((Rule.OUTSIDE_FRAME, f"reaches {beyond:.6g} px outside of the image"))
-    return raster.from_polygons(whole, size), broken
+        flaws.append((Rule.OUTSIDE_FRAME, f"its outline is up to {beyond:g} px outside of the image"))
+    return flaws
 
 
-def _beyond(ring: NDArray[np.float64], size: tuple[int, int]) -> float:
-    """How far a flat ring reaches out of the frame, in px; negative inside."""
-    x, y = ring[0::2], ring[1::2]
-    return float(max(-x.min(), -y.min(), x.max() - size[1], y.max() - size[0]))
+@lru_cache(maxsize=4)
+def _nothing(size: tuple[int, int]) -> RLE:
+    return rle.empty(size)

@@ -1,113 +1,183 @@
-"""The records of a COCO file, decoded one by one, so that a bad one costs itself alone."""
+"""COCO's JSON as records, which are decoded one by one, so that one bad record is not the whole file.
 
-import json
+Keys are of any type here: `identifier`, `number` and their like give None for what is not as it must be.
+"""
+
+import codecs
+import math
+import re
 from typing import Any, TypeVar
 
 import msgspec
-from msgspec import Raw, Struct
 
-Identifier = int | float | str
-BAD = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError)
+from autolabel.formats.reading import Box
 
+Id = int | str
+Kept = TypeVar("Kept", bound="Categories")
 
-class Header(Struct):
-    """What is read of every file before the images: a fraction of its memory."""
+BROKEN = (ValueError, RecursionError)  # what decoding a record raises: no JSON, no UTF-8, nested too deep
 
-    categories: list[Raw] = []
-
-
-class Contents(Header):
-    """A file: its records as they stand there."""
-
-    images: list[Raw] = []
-    annotations: list[Raw] = []
+_ABSENT = msgspec.Raw(b"null")
 
 
-class Image(Struct):
-    """One of `images`; px as stated."""
+class Categories(msgspec.Struct):
+    """A file of which only the categories are kept, its records not yet decoded."""
 
-    id: Identifier | None = None
-    file_name: str | None = None
-    width: int | float | None = None
-    height: int | float | None = None
+    categories: list[msgspec.Raw] = []
 
 
-class Category(Struct):
-    """One of `categories`."""
+class Contents(Categories):
+    """A file, its records not yet decoded."""
 
-    id: Identifier
-    name: str
-
-
-class Annotation(Struct):
-    """One of `annotations`; its mask waits as it stands there. `bbox` is (x, y, w, h) in px."""
-
-    image_id: Identifier
-    category_id: Identifier
-    id: Identifier | None = None
-    segmentation: Raw = Raw(b"null")
-    bbox: tuple[float, float, float, float] | None = None
-    area: float | None = None
-    iscrowd: int | bool | None = None
-    score: float | None = None
-    prompt: str | None = None
-    track_id: int | None = None
+    images: list[msgspec.Raw] = []
+    annotations: list[msgspec.Raw] = []
 
 
-AnyContents = TypeVar("AnyContents", bound=Header)
-_annotation = msgspec.json.Decoder(Annotation)
-_object = msgspec.json.Decoder(dict[str, Raw])
-_decoders = {
-    field.name: msgspec.json.Decoder(field.type)
-    for field in msgspec.structs.fields(Annotation)
-    if field.name != "segmentation"
-}
-image = msgspec.json.Decoder(Image).decode
-category = msgspec.json.Decoder(Category).decode
+class CategoryRecord(msgspec.Struct):
+    """A class."""
+
+    id: Any = None
+    name: Any = None
 
 
-def parse_file(data: bytes, kind: type[AnyContents]) -> tuple[AnyContents, bool]:
-    """A file, and whether it is strict JSON: NaN and Infinity, which Python writes, become null.
+class ImageRecord(msgspec.Struct):
+    """An image."""
 
-    Raises ValueError, saying what is wrong and where.
+    id: Any = None
+    file_name: Any = None
+    width: Any = None
+    height: Any = None
+
+
+class AnnotationKey(msgspec.Struct):
+    """What is needed of an annotation to know whose it is."""
+
+    id: Any = None
+    image_id: Any = None
+
+
+class AnnotationRecord(msgspec.Struct):
+    """An annotation, its segmentation not yet decoded."""
+
+    id: Any = None
+    category_id: Any = None
+    segmentation: msgspec.Raw = _ABSENT
+    bbox: Any = None
+    area: Any = None
+    iscrowd: Any = None
+    score: Any = None
+    prompt: Any = None
+    track_id: Any = None
+
+
+decode_category = msgspec.json.Decoder(CategoryRecord).decode
+decode_image = msgspec.json.Decoder(ImageRecord).decode
+decode_key = msgspec.json.Decoder(AnnotationKey).decode
+decode_annotation = msgspec.json.Decoder(AnnotationRecord).decode
+
+_MARK = codecs.BOM_UTF8
+# Strings are matched as wholes and left as they are; quantifiers never step back, so this takes linear time.
+_STRING_OR_CONSTANT = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|(-?Infinity|NaN)', re.DOTALL)
+
+
+def parse(data: bytes, kind: type[Kept]) -> tuple[Kept, str]:
+    """What is kept of a file, and why strict readers would refuse it, empty where they would not.
+
+    NaN and Infinity are read as null. Raises ValueError, saying what is wrong and where, for what is no JSON
+    or not COCO's.
     """
+    flaw = "" if _is_utf8(data) else "it has bytes that are no UTF-8"
+    if data.startswith(_MARK):
+        data, flaw = data[len(_MARK) :], "it begins with a byte order mark"
     try:
-        return msgspec.json.decode(data, type=kind), True
-    except BAD as error:
-        reason = str(error)
+        return _decode(data, kind), flaw
+    except ValueError:
+        mended, constant = _without_constants(data)
+        if not constant:
+            raise
+    return _decode(mended, kind), constant
+
+
+def identifier(value: object) -> Id | None:
+    """An id: a whole number or a text."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int | str) and not isinstance(value, bool) else None
+
+
+def number(value: object) -> float | None:
+    """A number that is finite as a float."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
     try:
-        return msgspec.json.decode(msgspec.json.encode(json.loads(data)), type=kind), False
-    except (ValueError, *BAD):
-        raise ValueError(f"is no COCO file: {reason}") from None
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None
 
 
-def annotation(raw: Raw) -> tuple[Annotation, list[str]]:
-    """An annotation, and the optional keys that hold what they can't, which count as missing.
+def pixels(value: object) -> int | None:
+    """A width or height: a whole number above 0."""
+    whole = identifier(value)
+    return whole if isinstance(whole, int) and whole > 0 else None
 
-    Raises one of BAD, or TypeError where it names no image or no category.
-    """
+
+def track(value: object) -> int | None:
+    """A track id: a whole number that JSON writers of 64 bits can write again."""
+    whole = identifier(value)
+    return whole if isinstance(whole, int) and -(2**63) <= whole < 2**63 else None
+
+
+def box_xyxy(value: object) -> Box | None:
+    """The edges of a bbox [x, y, width, height]."""
+    if not isinstance(value, list) or len(value) != 4:
+        return None
+    x, y, width, height = map(number, value)
+    if x is None or y is None or width is None or height is None or width < 0 or height < 0:
+        return None
+    box = (x, y, x + width, y + height)
+    return box if math.isfinite(box[2]) and math.isfinite(box[3]) else None
+
+
+def shown(value: object) -> str:
+    """An id or a name for a message, not endless."""
+    text = str(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+def _decode(data: bytes, kind: type[Kept]) -> Kept:
     try:
-        return _annotation.decode(raw), []
-    except msgspec.ValidationError:
-        values = _object.decode(raw)
-    kept: dict[str, Any] = {"segmentation": values.get("segmentation", Raw(b"null"))}
-    wrong = []
-    for name, decoder in _decoders.items():
-        if name in values:
-            try:
-                kept[name] = decoder.decode(values[name])
-            except msgspec.ValidationError:
-                wrong.append(name)
-    return Annotation(**kept), wrong
+        return msgspec.json.decode(data, type=kind)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    except msgspec.ValidationError as ex:
+        raise ValueError(f"it is not laid out as COCO's: {ex}") from ex
+    except ValueError as ex:
+        position = re.search(r"\(byte (\d+)\)", str(ex))
+        line = data.count(b"\n", 0, int(position[1]) if position else len(data)) + 1
+        raise ValueError(f"it is no JSON: {ex}, line {line}") from ex
 
 
-def identifier(value: Identifier) -> int | str:
-    """An id as readers compare it: 3.0 is 3."""
-    if isinstance(value, float):
-        return int(value) if value.is_integer() else str(value)
-    return value
+def _without_constants(data: bytes) -> tuple[bytes, str]:
+    """The text with null for NaN and Infinity, and the first of them; empty where there is none."""
+    first = ""
+
+    def mend(match: re.Match[bytes]) -> bytes:
+        nonlocal first
+        if match[1] is None:
+            return match[0]
+        first = first or f"it has {match[1].decode()} at byte {match.start()}"
+        return b"null"
+
+    return _STRING_OR_CONSTANT.sub(mend, data), first
 
 
-def shown(text: object) -> str:
-    """A name of unknown origin, cut and printable."""
-    return str(text)[:200].encode("utf-8", "backslashreplace").decode()
+def _is_utf8(data: bytes) -> bool:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    step = 1 << 20
+    try:
+        for start in range(0, len(data), step):
+            decoder.decode(data[start : start + step])
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
