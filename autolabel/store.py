@@ -111,7 +111,7 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self._close()
 
-    def file(self, path: Path, size: int, mtime_ns: int) -> FileRow | None:
+    def file(self, path: str | Path, size: int, mtime_ns: int) -> FileRow | None:
         """What is known of the file, unless it changed in size or time since."""
         row = self._db.execute(
             "SELECT image, width, height FROM files WHERE path = ? AND size = ? AND mtime_ns = ?",
@@ -119,7 +119,7 @@ class Store:
         ).fetchone()
         return FileRow(*row) if row else None
 
-    def put_file(self, path: Path, size: int, mtime_ns: int, row: FileRow) -> None:
+    def put_file(self, path: str | Path, size: int, mtime_ns: int, row: FileRow) -> None:
         """Remember a file's content."""
         self._db.execute(
             "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)",
@@ -137,6 +137,24 @@ class Store:
             (image, source, floor),
         )
         return dict(rows.fetchall())
+
+    def answered_files(
+        self, paths: Sequence[str], source: str, floor: float
+    ) -> dict[bytes, tuple[int, int, dict[str, int]]]:
+        """Size, time and `answered` of each of the files whose content has an answer, by encoded path.
+
+        One look-up for up to a thousand paths takes a tenth of the time that theirs one by one would take.
+        """
+        marks = ",".join("?" * len(paths))
+        rows = self._db.execute(
+            "SELECT path, size, mtime_ns, prompt, instances FROM files JOIN answers USING (image) "  # noqa: S608
+            f"WHERE path IN ({marks}) AND source = ? AND floor <= ?",  # a question mark for each path
+            (*map(os.fsencode, paths), source, floor),
+        )
+        found: dict[bytes, tuple[int, int, dict[str, int]]] = {}
+        for path, size, mtime_ns, prompt, instances in rows:
+            found.setdefault(path, (size, mtime_ns, {}))[2][prompt] = instances
+        return found
 
     def answers(self, image: bytes, source: str) -> dict[str, AnswerRow]:
         """Prompt to kept answer for an image, detections with class_id 0 (a class belongs to the config)."""

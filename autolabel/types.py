@@ -3,6 +3,8 @@
 Boxes and areas are derived from masks (`autolabel.geometry.rle`), never stored beside them.
 """
 
+import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,12 +24,31 @@ class RLE:
     counts: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class ImageItem:
-    """An image to label: `file_name` is its posix path below the folder it came from."""
+    """An image to label: `file_name` is its posix path below the folder it came from.
+
+    There is one of these for every image, so it holds little: a Path would take many times the memory.
+    """
 
     file_name: str
-    path: Path
+    _folder: str  # with a separator at its end; or the whole path, where that does not end in file_name
+
+    def __init__(self, file_name: str, path: str | Path) -> None:
+        whole = str(path)
+        folder = whole.removesuffix(file_name)
+        object.__setattr__(self, "file_name", file_name)
+        object.__setattr__(self, "_folder", sys.intern(folder) if folder.endswith(os.sep) else whole)
+
+    @property
+    def location(self) -> str:
+        """The path as text."""
+        return self._folder + self.file_name if self._folder.endswith(os.sep) else self._folder
+
+    @property
+    def path(self) -> Path:
+        """Where the image is, absolute."""
+        return Path(self.location)
 
 
 @dataclass(frozen=True, slots=True)

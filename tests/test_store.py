@@ -54,6 +54,19 @@ def test_other_contents_and_sources_do_not_serve(store):
     assert store.answered(b"other", "s", 0.1) == store.answered(b"i", "other", 0.1) == {}
 
 
+def test_files_with_answers_are_looked_up_together(store):
+    """Many paths give size, time and answers of each file that has one that serves, and of no other."""
+    for name, image in (("a.jpg", b"a"), ("b.jpg", b"a"), ("c.jpg", b"c"), ("é.jpg", b"e")):
+        store.put_file(name, 5, 7, FileRow(image, 4, 3))
+    store.put(b"a", "s", (4, 3), [exchange("cat", "dog")])
+    store.put(b"c", "s", (4, 3), [exchange("cat", floor=0.3)])
+    store.put(b"e", "s", (4, 3), [exchange("cat")])
+    kept = store.answered_files(["a.jpg", "b.jpg", "c.jpg", "é.jpg", "unknown.jpg"], "s", 0.1)
+    both = (5, 7, {"cat": 1, "dog": 1})
+    assert kept == {b"a.jpg": both, b"b.jpg": both, os.fsencode("é.jpg"): (5, 7, {"cat": 1})}
+    assert store.answered_files(["a.jpg"], "other", 0.1) == store.answered_files([], "s", 0.1) == {}
+
+
 def test_a_failure_ends_with_an_answer_and_replaces_none(store):
     """A failure keeps an older answer, and goes when its prompt or the image is answered."""
     store.put(b"i", "s", (4, 3), [exchange("cat", floor=0.3)])

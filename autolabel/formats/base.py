@@ -74,18 +74,27 @@ class Names:
     """The names given out in one format, told apart as a case-insensitive file system would."""
 
     def __init__(self) -> None:
-        self._taken: set[str] = set()
+        self._taken: set[int] = set()
 
     def claim(self, wanted: str, file_name: str) -> str:
         """`wanted`, with a short hash of `file_name` appended where it is taken already."""
         name, tries = wanted, 0
         folders, slash, last = wanted.rpartition("/")
         wanted = folders + slash + last.encode()[:_LONGEST_NAME].decode(errors="ignore")
-        while (key := unicodedata.normalize("NFC", name).casefold()) in self._taken:
+        while (key := _key(name)) in self._taken:
             name = f"{wanted}-{short_hash(file_name + '/' * tries)}"
             tries += 1
         self._taken.add(key)
         return name
+
+
+def _key(name: str) -> int:
+    """A number for all names that such a file system takes for one: names may be long, and are many.
+
+    That two other names have the same number is next to impossible, and would only rename one of them.
+    """
+    same = unicodedata.normalize("NFC", name).casefold().encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(same, digest_size=8).digest())
 
 
 def short_hash(text: str) -> str:

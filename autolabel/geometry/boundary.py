@@ -64,31 +64,36 @@ def find_boundary(spans: Spans, size: tuple[int, int], *, diagonal: bool) -> Bou
     """
     x, y0, y1 = spans
     height, runs = size[0] + 1, x.size
-    left = (np.column_stack((y0, y1)) + (x * height)[:, None]).ravel()
-    corner = np.concatenate((left, left + height))
-    end = np.arange(4 * runs)
-    bottom, right = (end & 1).astype(np.bool_), end >= 2 * runs
+    # The ends by number: top and bottom edge of a run in turns, first all the left ends, then the right.
+    column = x * height
+    corner = np.empty(4 * runs, np.int64)
+    corner[0 : 2 * runs : 2], corner[1 : 2 * runs : 2] = column + y0, column + y1
+    np.add(corner[: 2 * runs], height, out=corner[2 * runs :])
     # Where two ends meet at a point at which the foreground touches itself diagonally, the first of
     # them closes the stretch above: a bottom turns away from the other part, a top turns into it.
-    order = np.argsort(corner * 2 + (bottom == diagonal), kind="stable")
-    upper, lower = order[0::2], order[1::2]
-    met = np.flatnonzero(np.diff(corner[order]) == 0)
-    grid_x = corner[upper] // height
+    key = corner * 2
+    key[int(diagonal) :: 2] += 1
+    order = np.argsort(key, kind="stable")
+    corner, top = corner[order], (order & 1) == 0
+    met = np.flatnonzero(corner[1:] == corner[:-1])
+    upper, lower, upper_top = order[0::2], order[1::2], top[0::2]
+    grid_x = corner[0::2] // height
+    column = grid_x * height
     # A top edge leads from its left to its right end, a bottom edge back.
-    down = (bottom != right)[upper]
+    down = upper_top == (upper >= 2 * runs)
     leaving = np.where(down, lower, upper)
     edge_of = np.empty_like(order)
-    edge_of[order] = end >> 1
+    edge_of[order[0::2]] = edge_of[order[1::2]] = np.arange(2 * runs)
     return Boundary(
         width=size[1],
         x=grid_x,
-        upper=corner[upper] - grid_x * height,
-        lower=corner[lower] - grid_x * height,
+        upper=corner[0::2] - column,
+        lower=corner[1::2] - column,
         down=down,
-        upper_top=~bottom[upper],
-        lower_top=~bottom[lower],
-        following=edge_of[np.where(right[leaving], leaving - 2 * runs, leaving + 2 * runs)],
-        touching=bool((bottom[order[met]] != bottom[order[met + 1]]).any()),
+        upper_top=upper_top,
+        lower_top=top[1::2],
+        following=edge_of[np.where(leaving < 2 * runs, leaving + 2 * runs, leaving - 2 * runs)],
+        touching=bool((top[met] != top[met + 1]).any()),
     )
 
 
@@ -102,7 +107,7 @@ def trace(
     links = following.tolist()
     walked: list[int] = []
     opening = []
-    for start in range(len(links)) if starts is None else starts.tolist():
+    for start in (_leftmost(following) if starts is None else starts).tolist():
         node = start
         if links[node] >= 0:
             opening.append(len(walked))
@@ -110,11 +115,11 @@ def trace(
             walked.append(node)
             links[node] = -1
             node = after
-    order = np.array(walked, np.int64)
+    order = np.fromiter(walked, np.int64, len(walked))
     if not opening:
         return order, order
     kept = long[order]
-    return order[kept], np.add.reduceat(kept, opening, dtype=np.int64)
+    return order[np.flatnonzero(kept)], np.add.reduceat(kept, opening, dtype=np.int64)
 
 
 def find_seams(boundary: Boundary, holes: NDArray[np.int64]) -> Seams:
@@ -167,3 +172,11 @@ def splice(
     joined[rest_of_outer, :half] = at_outer
     joined[before, half:] = at_outer
     return links, joined
+
+
+def _leftmost(following: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The edges that come before both their neighbours: the first of every ring, and some others."""
+    rises = following > np.arange(len(following))
+    risen = np.empty_like(rises)
+    risen[following] = rises
+    return np.flatnonzero(rises & ~risen)

@@ -295,9 +295,10 @@ def _numbers(counts: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     most = int(extra.max())
     if most >= _MAX_GROUPS:
         raise ValueError("the counts hold a number of more than 32 bits")
-    numbers = (codes[ends].astype(np.int64) ^ 16) - 16
+    numbers = ((codes[ends] ^ 16).view(np.int8) - 16).astype(np.int64)
+    longer = np.flatnonzero(extra)
     for group in range(most):
-        longer = np.flatnonzero(extra > group)
+        longer = longer[extra[longer] > group]
         numbers[longer] = numbers[longer] * 32 + (codes[ends[longer] - group - 1] & 31)
     return numbers, ends
 
@@ -305,21 +306,25 @@ def _numbers(counts: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 def _side_by_side(masks: tuple[RLE, ...]) -> Spans:
     height = masks[0].size[0]
     numbers, ends = _numbers(b"".join([mask.counts for mask in masks]))
-    bytes_before = np.cumsum([len(mask.counts) for mask in masks])
-    runs = np.diff(np.searchsorted(ends, bytes_before), prepend=0)
+    runs = np.searchsorted(ends, np.cumsum([len(mask.counts) for mask in masks]))
+    runs[1:] -= runs[:-1].copy()
     # Pairs of background and foreground, the last of a mask filled up, so that no pair spans two masks.
     pairs = (runs + 1) // 2
-    opening = np.cumsum(pairs) - pairs
-    table = np.zeros((int(pairs.sum()), 2), np.int64)
-    table.ravel()[np.arange(len(numbers)) + np.repeat(np.cumsum(runs % 2) - runs % 2, runs)] = numbers
-    sums = np.cumsum(table, axis=0)
-    sums[:, 1] -= np.repeat(sums[opening, 1] - table[opening, 1], pairs)
-    sums[:, 0] -= np.repeat(sums[opening, 0], pairs)  # the second background run is no difference yet
-    sums[opening, 0] = table[opening, 0]
-    sums[(opening + pairs - 1)[runs % 2 == 1], 1] = 0
-    stops = np.cumsum(sums.ravel())[1::2] + np.repeat(np.arange(len(masks)) * height, pairs)
-    some = sums[:, 1] > 0
-    spans = _by_column((stops - sums[:, 1])[some], stops[some], height)
+    closing = np.cumsum(pairs)
+    opening, filled_up = closing - pairs, (closing - 1)[runs % 2 == 1]
+    mask = np.repeat(np.arange(len(masks)), pairs)
+    is_number = np.ones(2 * len(mask), np.bool_)
+    is_number[2 * filled_up + 1] = False
+    paired = np.zeros(2 * len(mask), np.int64)
+    paired[np.flatnonzero(is_number)] = numbers
+    background, foreground = np.cumsum(paired[0::2]), np.cumsum(paired[1::2])
+    foreground -= (foreground[opening] - paired[2 * opening + 1])[mask]
+    background -= background[opening][mask]  # the second background run is no difference yet
+    background[opening] = paired[2 * opening]
+    foreground[filled_up] = 0
+    stops = np.cumsum(background + foreground) + mask * height
+    some = np.flatnonzero(foreground)
+    spans = _by_column((stops - foreground)[some], stops[some], height)
     for values in spans:
         values.flags.writeable = False
     return spans

@@ -1,6 +1,7 @@
 """The images of a run: which there are, what content each has, and which prompts it still needs."""
 
 import itertools
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -59,15 +60,30 @@ def identify(store: Store | None, item: ImageItem) -> FileRow:
     Raises ImageError where the file can't be read as an image.
     """
     try:
-        stat = item.path.stat()
+        stat = os.stat(item.location)  # noqa: PTH116 - a Path takes as long as the look-up
     except OSError:
         return _read(item.path)
-    row = store.file(item.path, stat.st_size, stat.st_mtime_ns) if store else None
+    row = store.file(item.location, stat.st_size, stat.st_mtime_ns) if store else None
     if row is None:
         row = _read(item.path)
         if store:
-            store.put_file(item.path, stat.st_size, stat.st_mtime_ns, row)
+            store.put_file(item.location, stat.st_size, stat.st_mtime_ns, row)
     return row
+
+
+def whole_answers(store: Store, items: Sequence[ImageItem], asked: Question) -> dict[str, dict[str, int]]:
+    """Instances by prompt, by location, of the images that have every answer in a file that has not changed.
+
+    The others are to be looked at one by one; so may be some that have every answer.
+    """
+    found = {}
+    texts = {prompt.text for prompt in asked.prompts}
+    kept = store.answered_files([item.location for item in items], asked.source, asked.floor)
+    for item in items:
+        size, mtime_ns, instances = kept.get(os.fsencode(item.location), (0, 0, {}))
+        if texts <= instances.keys() and _unchanged(item, size, mtime_ns):
+            found[item.location] = instances
+    return found
 
 
 def missing(store: Store | None, image: bytes, asked: Question) -> tuple[Prompt, ...]:
@@ -128,6 +144,14 @@ def sources_of(config: Config) -> Sequence[Path]:
                 continue
         places.append(path)
     return places
+
+
+def _unchanged(item: ImageItem, size: int, mtime_ns: int) -> bool:
+    try:
+        stat = os.stat(item.location)  # noqa: PTH116 - as above
+    except OSError:
+        return False
+    return (stat.st_size, stat.st_mtime_ns) == (size, mtime_ns)
 
 
 def _read(path: Path) -> FileRow:

@@ -4,7 +4,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from types import FrameType
@@ -32,6 +32,7 @@ from autolabel.pipeline.inventory import (
     select,
     store_path,
     unread,
+    whole_answers,
     why_unanswered,
 )
 from autolabel.pipeline.summary import Summary
@@ -40,6 +41,7 @@ from autolabel.types import ImageItem, Prompt
 
 log = logging.getLogger(__name__)
 
+LOOKED_UP = 500  # images that are looked up in the store at once
 AHEAD = 2  # threads that make pictures ready while all requests wait
 FIRST_REFUSALS = 3  # the same refusal for so many images before any answer ends the run
 LATER_REFUSALS = 20  # and so many in a row, alike or not, whenever
@@ -130,8 +132,15 @@ class _Job:
 
     def _tasks(self, items: Sequence[ImageItem]) -> Iterator[Task | None]:
         """Yield a task for each image that needs one, and None for each that does not."""
-        for item in items:
-            yield self._task(item)
+        for start in range(0, len(items), LOOKED_UP):
+            some = items[start : start + LOOKED_UP]
+            kept = {} if self._backend.limits.free else whole_answers(self._store, some, self._asked)
+            for item in some:
+                if item.location in kept:
+                    self._count_answers(kept[item.location])
+                    yield None
+                else:
+                    yield self._task(item)
 
     def _task(self, item: ImageItem) -> Task | None:
         try:
@@ -209,10 +218,12 @@ class _Job:
         if reason is not None:
             self._fail(item, reason)
             return
+        self._count_answers(self._store.answered(image, self._asked.source, self._asked.floor))
+
+    def _count_answers(self, instances: Mapping[str, int]) -> None:
         self.summary.labelled += 1
-        kept = self._store.answered(image, self._asked.source, self._asked.floor)
         for prompt, hits in self.summary.prompts.items():
-            hits[0] += kept.get(prompt, 0)
+            hits[0] += instances.get(prompt, 0)
         self._advance()
 
     def _fail(self, item: ImageItem, reason: str) -> None:
@@ -221,19 +232,20 @@ class _Job:
         self._advance()
 
     def _advance(self) -> None:
-        meter = self._meter
-        cost = "" if meter.cost is None else f"${meter.cost:.2f}"
-        self.progress.set_postfix(
-            requests=meter.requests, failed=self.summary.failed, cost=cost, refresh=False
-        )
         self.progress.update()
-        if self.progress.disable and time.monotonic() - self._reported > 30:
-            self._reported = time.monotonic()
+        if time.monotonic() - self._reported < (30 if self.progress.disable else 0.1):
+            return
+        self._reported = time.monotonic()
+        meter, failed = self._meter, self.summary.failed
+        cost = "" if meter.cost is None else f"${meter.cost:.2f}"
+        if self.progress.disable:
             done = self.summary.labelled + self.summary.failed
             log.info(
                 "%d of %d images, %d requests, %d failed %s",
-                done, self.summary.images, meter.requests, self.summary.failed, cost,
+                done, self.summary.images, meter.requests, failed, cost,
             )  # fmt: skip
+        else:
+            self.progress.set_postfix(requests=meter.requests, failed=failed, cost=cost, refresh=False)
 
     def tally(self) -> None:
         """Put what was sent and spent into the summary, however the work ended."""

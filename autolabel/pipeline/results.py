@@ -56,6 +56,7 @@ class Run:
     def survey(self) -> Survey:
         """Look through all images without reading an answer."""
         found = Survey()
+        sides: dict[int, int] = {}  # images share their few numbers, which takes less memory
         items = select(self.config) if self._items is None else self._items
         for item in items:
             try:
@@ -64,7 +65,8 @@ class Run:
             except ImageError as error:
                 reason = str(error)
             if reason is None:
-                found.labelled.append(Labelled(item, row.image, row.width, row.height))
+                width, height = (sides.setdefault(side, side) for side in (row.width, row.height))
+                found.labelled.append(Labelled(item, row.image, width, height))
             else:
                 found.failures.append((item.file_name, reason))
         return found

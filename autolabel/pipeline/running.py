@@ -34,6 +34,7 @@ def run(
         )
         return labelled
     sample = None if limit is None else items
+    del items  # the export lists the folder again
     try:
         summary = export(config, sample=sample, overwrite=overwrite, resplit=resplit)
     except UsageError as error:  # what was fine before anything was asked has changed meanwhile

@@ -42,7 +42,7 @@ def list_images(sources: str | Sequence[str]) -> list[ImageItem]:
             )
     if not found:
         raise InputError("no images were named; give a folder, a file or a glob")
-    return [ImageItem(name, Path(path)) for name, path in sorted(found.items())]
+    return [ImageItem(name, found[name]) for name in sorted(found)]
 
 
 def _images_of(source: str) -> Iterator[tuple[str, str]]:

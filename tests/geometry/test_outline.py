@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import shapely
 from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from autolabel.geometry import outline, raster, rle
@@ -188,3 +189,21 @@ def test_large_masks_can_be_outlined():
         assert raster.fill_centre_rings(outline.centre_rings(mask), mask.size) == mask
         assert len(outline.centre_ring(mask)) >= len(outline.centre_rings(mask))
         assert len(outline.band_rings(mask)) == len(outline.edge_polygons(mask))
+
+
+@thoroughly
+@given(st.lists(bitmaps(16), max_size=20))
+def test_rings_made_together(masks):
+    """Several masks, also empty ones, have together the rings that each has alone."""
+    runs = [rle.from_bitmap(mask, size=(16, 17)) for mask in masks]
+    for together, alone in (
+        (outline.band_rings_of, outline.band_rings),
+        (outline.centre_rings_of, outline.centre_rings),
+    ):
+        for found, run in zip(together(runs), runs, strict=True):
+            assert [ring.tolist() for ring in found] == [ring.tolist() for ring in alone(run)]
+
+
+def test_rings_of_nothing():
+    """No masks have no rings."""
+    assert outline.band_rings_of([]) == outline.centre_rings_of([]) == []

@@ -128,3 +128,16 @@ def test_masks_side_by_side(masks):
     assert shapes.areas.tolist() == [rle.area(run) for run in runs]
     for run, (left, top, right, bottom) in zip(runs, shapes.boxes_xyxy.tolist(), strict=True):
         assert rle.box_xywh(run) == (left, top, right - left, bottom - top)
+
+
+def test_batches_are_bounded():
+    """Masks come in order, at most 16 at a time, fewer where their counts are long, and a long one by itself."""
+    dot = rle.from_bitmap(np.ones((1, 1), np.bool_), size=(400, 400))
+    noise = rle.from_bitmap(np.random.default_rng(0).random((400, 400)) < 0.5)
+    masks = [*[dot] * 20, noise, noise, dot]
+    found = list(rle.batches(masks))
+    assert [mask for batch in found for mask in batch] == masks
+    assert [len(batch) for batch in found] == [16, 4, 1, 1, 1]
+    areas, boxes_xyxy = rle.measure(masks)
+    assert areas.tolist() == [rle.area(mask) for mask in masks]
+    assert boxes_xyxy.tolist() == [[0, 0, 1, 1]] * 20 + [[0, 0, 400, 400]] * 2 + [[0, 0, 1, 1]]

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import pickle
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from autolabel.errors import ImageError, InputError
 from autolabel.sources.images import read_bytes
 from autolabel.sources.listing import OTHER_SUFFIXES, READ_SUFFIXES, list_images
+from autolabel.types import ImageItem
 
 
 def make(root: Path, *names: str) -> Path:
@@ -29,6 +31,19 @@ def test_a_folder_is_listed_recursively_in_code_point_order(tmp_path: Path) -> N
     """Names are posix paths below the folder; capitals come before '_', and that before small letters."""
     make(tmp_path, "b/x.jpg", "a/y/z.png", "a.jpg", "B.jpg", "_.jpg", "é.jpg", "a-1.jpg")
     assert names_of(tmp_path) == ["B.jpg", "_.jpg", "a-1.jpg", "a.jpg", "a/y/z.png", "b/x.jpg", "é.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("file_name", "path"),
+    [("a.jpg", "/photos/a.jpg"), ("b/a.jpg", "/photos/b/a.jpg"), ("a.jpg", "a.jpg"), ("a.jpg", "/photos/ba.jpg"),
+     (r"\xff.jpg", "/photos/\udcff.jpg"), ("a.jpg", "/a.jpg")],
+)  # fmt: skip
+def test_items_keep_their_path(file_name: str, path: str) -> None:
+    """The path is the one that was given, as text or as a Path, whatever it has in common with the name."""
+    for item in (ImageItem(file_name, path), ImageItem(file_name=file_name, path=Path(path))):
+        assert (item.file_name, item.location, item.path) == (file_name, path, Path(path))
+        assert item == ImageItem(file_name, path)
+        assert pickle.loads(pickle.dumps(item)) == item
 
 
 def test_items_hold_real_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
