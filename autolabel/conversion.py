@@ -49,8 +49,9 @@ class Conversion:
 
     @property
     def exit_code(self) -> int:
-        """3 where images or records could not be read; what the format can't hold is no trouble."""
-        return 3 if self.failures or self.findings.lost else 0
+        """3 where images or records could not be read, or no instance is left; other losses are expected."""
+        nothing = self.read and not self.written
+        return 3 if self.failures or self.findings.lost or nothing else 0
 
     def to_json(self) -> dict[str, Any]:
         """The summary, which `--json` prints."""
@@ -80,6 +81,8 @@ class Conversion:
         )
         if self.lost:
             yield f"  instances lost: {_counts(self.lost)}"
+        if self.lost["crowd"]:
+            yield f"  {self.to} has no crowds; tools that give them to single objects mean iscrowd 0"
         if self.changed:
             yield f"  changed to fit {self.to}: {_counts(self.changed)}"
         if self.renamed or self.renamed_classes:
@@ -145,9 +148,15 @@ def _write(reader: Reader, folder: Path, done: Conversion, losses: "_Losses") ->
     done.read += done.findings.instances
     report = writer.close()
     if not any(row["images"] for row in done.splits.values()):
-        why = done.failures[0][1] if done.failures else "it lists no image"
-        raise InputError(f"nothing of {done.source.path} can be converted: {why}")
+        raise InputError(f"nothing of {done.source.path} can be converted: {_first_reason(done)}")
     _take_in(report, done)
+
+
+def _first_reason(done: Conversion) -> str:
+    if done.failures:
+        return ": ".join(done.failures[0])
+    worst = next((each[0] for rule, each in done.findings.examples.items() if rule.severity == "error"), None)
+    return "it lists no image" if worst is None else str(worst)
 
 
 def _put(
@@ -157,7 +166,7 @@ def _put(
     held, lost = _sorted_out(image.instances)
     try:
         if image.path is None:
-            raise ImageError("its file is not in the dataset")
+            raise ImageError("the dataset's folder has no such file")
         detections = [detection for _, detection in held]
         origin = {id(detection): instance for instance, detection in held}
         size = (image.width, image.height)

@@ -324,3 +324,28 @@ def test_classes_keep_their_order_and_those_without_instances(tmp_path):
         run(tmp_path / "a", tmp_path / to, to)
         [found] = find_datasets(tmp_path / to)
         assert tuple(found.open(refuse).classes) == CLASSES
+
+
+def test_nothing_left_needs_attention(tmp_path):
+    """Where every instance is lost, as with crowds alone, the exit code is 3 and the crowds are explained."""
+    _one_image(tmp_path / "a", [[[5, 5, 25, 5, 25, 25]]])
+    data = json.loads((tmp_path / "a/annotations.json").read_text())
+    data["annotations"][0]["iscrowd"] = 1
+    (tmp_path / "a/annotations.json").write_text(json.dumps(data))
+    done = autolabel("convert", str(tmp_path / "a"), str(tmp_path / "b"), "--to", "yolo")
+    assert done.code == 3
+    assert "0 of 1 instances" in done.out
+    assert "iscrowd 0" in done.out
+
+
+def test_an_image_that_the_target_refuses_is_a_failure(tmp_path):
+    """Ultralytics takes no image below 10 px: it is no written image, and failures.csv says why."""
+    root = tmp_path / "b"
+    _one_image(root, [[[1, 1, 8, 1, 8, 8]]])
+    photo(root / "images/tiny.jpg", (9, 9))
+    data = json.loads((root / "annotations.json").read_text())
+    data["images"].append({"id": 2, "file_name": "tiny.jpg", "width": 9, "height": 9})
+    (root / "annotations.json").write_text(json.dumps(data))
+    summary = run(root, tmp_path / "out", "yolo", code=3)
+    assert (summary["images"], summary["failed"], summary["splits"]["train"]["images"]) == (2, 1, 1)
+    assert "tiny.jpg,is 9 x 9 px" in (tmp_path / "out/failures.csv").read_text()

@@ -87,7 +87,7 @@ def _check(found: Found) -> Checked:
     reader = found.open(report)
     checked.splits = {split: {"images": 0, "instances": 0} for split in reader.splits}
     used: Counter[int] = Counter()
-    rules = ImageRules(report)
+    rules = ImageRules(reader.root, report)
     for image in tqdm(reader.images(), unit="image", desc="check", disable=None, leave=False):
         row = checked.splits[image.split]
         row["images"] += 1

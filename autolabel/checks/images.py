@@ -1,5 +1,7 @@
 """Rules on image files: there, whole, of the size and the frame of their labels, and in one split only."""
 
+from pathlib import Path
+
 from autolabel.errors import ImageError
 from autolabel.formats.problems import Problem, Report, Rule
 from autolabel.formats.reading import DatasetImage
@@ -9,15 +11,16 @@ from autolabel.sources.images import Info, digest, probe, read_bytes, verify
 class ImageRules:
     """Checks image after image; remembers 32 bytes of each, to find the same content again."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, root: Path, report: Report) -> None:
+        self._root = root
         self._report = report
-        self._seen: dict[bytes, tuple[str, str]] = {}  # digest of the file: split and file_name
+        self._seen: dict[bytes, tuple[str, str]] = {}  # digest of the file: split and place
 
     def check(self, image: DatasetImage) -> None:
         """Report what is wrong with the image's file; a missing one was reported by the reader."""
         if image.path is None:
             return
-        where = f"{image.split}/{image.file_name}"
+        where = image.path.relative_to(self._root).as_posix()
         try:
             data = read_bytes(image.path)
             info = probe(data)
@@ -26,11 +29,12 @@ class ImageRules:
             self._report(Problem(Rule.IMAGE_UNREADABLE, where, str(error)))
             return
         self._check_frame(image, info, where)
-        split, other = self._seen.setdefault(digest(data), (image.split, image.file_name))
+        split, other = self._seen.setdefault(digest(data), (image.split, where))
         if split != image.split:
-            self._report(Problem(Rule.IMAGE_IN_TWO_SPLITS, where, f"the same content as {split}/{other}"))
-        elif other != image.file_name:
-            self._report(Problem(Rule.IMAGE_TWICE, where, f"the same content as {split}/{other}"))
+            what = f"is in {image.split}, and the same content as {other} in {split}"
+            self._report(Problem(Rule.IMAGE_IN_TWO_SPLITS, where, what))
+        elif other != where:
+            self._report(Problem(Rule.IMAGE_TWICE, where, f"the same content as {other}"))
 
     def _check_frame(self, image: DatasetImage, info: Info, where: str) -> None:
         upright, labelled = (info.width, info.height), (image.width, image.height)

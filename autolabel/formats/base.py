@@ -45,7 +45,7 @@ class Lost:
     """An instance that a format can't hold, and why."""
 
     detection: Detection
-    reason: Literal["crowd", "duplicate", "hidden", "too_many", "image_too_small"]
+    reason: Literal["crowd", "duplicate", "hidden", "too_many"]
 
 
 class Writer(Protocol):

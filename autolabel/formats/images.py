@@ -37,7 +37,7 @@ class ImageStore:
             if (info.width, info.height) != (image.width, image.height):
                 raise ImageError(
                     f"is {info.width} x {info.height} px, but its masks are {image.width} x {image.height}: "
-                    "it has changed since it was labelled"
+                    "it has changed since it was labelled, or they are for it as stored, unturned by EXIF"
                 )
             self._info = info
         return self._info

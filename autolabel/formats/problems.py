@@ -23,7 +23,10 @@ class Rule(Enum):
 
     # any format: files and images
     UNREADABLE_FILE = "error", "the file can't be read, and what it holds is lost"
-    PATH_OUTSIDE = "error", "a path leads outside of the dataset's folder and is not followed"
+    PATH_OUTSIDE = (
+        "error",
+        "a path or link leads out of the dataset's folder and is not followed; put the files in",
+    )
     IMAGE_MISSING = "error", "the image file is not there: loaders stop, or skip its labels"
     IMAGE_UNREADABLE = "error", "the image can't be decoded: loaders stop, or skip its labels"
     IMAGE_SIZE = "error", "the labels are for another image size: masks are stretched or refused"
@@ -54,9 +57,11 @@ class Rule(Enum):
     NOT_STRICT_JSON = "error", "no strict JSON (NaN, a byte order mark, no UTF-8): strict readers refuse it"
     BAD_RECORD = "error", "the record is not as COCO's are, and is skipped"
     MISSING_ID = "error", "the record has no id: pycocotools stops with KeyError"
+    MISSING_SIZE = "error", "an image has no width or height: pycocotools stops with KeyError"
     MISSING_KEY = "warning", "a key is missing that COCO's evaluation needs"
     DUPLICATE_IMAGE_ID = "error", "two images share an id: the first one's labels go to the last"
     DUPLICATE_ANNOTATION_ID = "error", "two annotations share an id: readers keep the last only"
+    CATEGORY_DIFFERS = "error", "one category id is two classes in two files: trainers go by the id"
     DUPLICATE_CATEGORY_ID = "error", "two categories share an id: readers keep the last only"
     UNKNOWN_IMAGE = "error", "the annotation's image is not there: its labels are lost"
     CROWD = "error", "iscrowd is 1: trainers skip the instance, and evaluation ignores it"

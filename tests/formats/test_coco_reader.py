@@ -301,7 +301,7 @@ def test_a_size_that_is_not_stated_is_that_of_the_file(tmp_path):
     for changes in ({"width": None}, {}, {"height": 48.0, "width": 64.0}):
         [found], problems = one(tmp_path, annotation(), images=[{"id": 1, "file_name": "a.jpg", **changes}])
         assert found.mask.size == (48, 64)
-        assert set(problems.counts) == (set() if changes.get("width") else {Rule.MISSING_KEY})
+        assert set(problems.counts) == (set() if changes.get("width") else {Rule.MISSING_SIZE})
 
 
 def test_names_with_backslashes_are_found(tmp_path):
@@ -541,3 +541,14 @@ def test_an_edited_file_never_breaks_the_reader(tmp_path_factory, at, cut, new):
     seen = sum(len(each.instances) for each in images) + problems.instances
     if total is not None and not problems.counts[Rule.UNREADABLE_FILE]:
         assert seen == total
+
+
+def test_an_absolute_name_inside_the_dataset_is_read(tmp_path):
+    """Tools that write whole paths are read, as long as the paths stay in the folder."""
+    place = photo(tmp_path / "images/a.jpg")
+    for name in (str(place), "../images/a.jpg"):
+        entry = {"id": 1, "file_name": name, "width": 64, "height": 48}
+        put(tmp_path / "annotations/instances_train.json", dataset([annotation()], images=[entry]))
+        _, [found], problems = read(tmp_path)
+        assert (found.file_name, found.path) == ("images/a.jpg", place)
+        assert not problems.counts

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import yaml
 
-from autolabel.errors import ConfigError
+from autolabel.errors import ConfigError, ImageError
+from autolabel.formats import open_writer
 from autolabel.formats.images import ImageStore
 from autolabel.formats.yolo import writer as yolo
 from tests.formats.support import (
     NASTY_NAMES,
+    SPLITS,
     box_mask,
     categories,
     detection,
@@ -173,11 +175,13 @@ def test_every_coordinate_comes_back(side):
 
 
 def test_an_image_that_the_reader_drops_is_left_out(tmp_path):
-    """Below 10 px on a side the reader refuses an image: it is counted, and its instances are handed back."""
+    """Below 10 px on a side the reader refuses an image: so does the writer, which counts it."""
+    writer = open_writer("yolo", tmp_path, categories(), SPLITS, ImageStore("none"))
     found = detection(box_mask((8, 200), 1, 2, 50, 6))
-    report, lost = write("yolo", tmp_path, [image([found], "thin.jpg", size=(8, 200)), image([])])
-    assert lost == [[found], []]
-    assert report.degradations == {"too_small_images": 1, "val_is_train": 1}
+    with pytest.raises(ImageError, match="200 x 8 px: Ultralytics refuses"):
+        writer.add(image([found], "thin.jpg", size=(8, 200)))
+    writer.add(image([]))
+    assert writer.close().degradations == {"too_small_images": 1, "val_is_train": 1}
     assert not list(tmp_path.rglob("thin*"))
 
 

@@ -45,6 +45,7 @@ class CocoReader:
             if flaw:
                 report(Problem(Rule.NOT_STRICT_JSON, file.name, flaw))
             self._files.append((file, self._names(file, kept)))
+            self._compare()
         if not self._files:
             raise InputError(f"nothing of {found} can be used: {reason}")
         names = (name for _, by_id in self._files for name in by_id.values())
@@ -87,6 +88,14 @@ class CocoReader:
                 continue
             self._take(record, file, f"categories[{index}]", by_id, id_of)
         return dict(sorted(by_id.items(), key=lambda each: (isinstance(each[0], str), each[0])))
+
+    def _compare(self) -> None:
+        """Report category ids of the last file that are other classes in the first."""
+        (first, names), (last, others) = self._files[0], self._files[-1]
+        for own, name in others.items():
+            if names.get(own, name) != name:
+                what = f"is {shown(name)} here, and {shown(names[own])} in {first.name}"
+                self._report_category(Rule.CATEGORY_DIFFERS, last, f"category {shown(own)}", what)
 
     def _take(
         self, record: CategoryRecord, file: File, where: str, by_id: dict[Id, str], id_of: dict[str, Id]

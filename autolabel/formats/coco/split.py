@@ -12,7 +12,7 @@ from autolabel.formats.coco.layout import File, find_image, image_folders
 from autolabel.formats.coco.masks import read_mask
 from autolabel.formats.coco.records import BROKEN, Contents, Id, ImageRecord, identifier, number, shown
 from autolabel.formats.problems import Problem, Report, Rule
-from autolabel.formats.reading import DatasetImage, Instance, plain_name
+from autolabel.formats.reading import DatasetImage, Instance, inside, plain_name
 from autolabel.sources.images import probe, read_bytes
 from autolabel.sources.probe import MAX_PIXELS
 
@@ -80,7 +80,7 @@ class Split:
             else:
                 seen.add(own)
             if image is None:
-                what = f"its image_id is {shown(key.image_id)}"
+                what = f"no image has its image_id, {shown(repr(key.image_id))}"
                 self.report(Problem(Rule.UNKNOWN_IMAGE, self._at(where), what, instances=1))
             else:
                 self._of_image.setdefault(image, []).append(index)
@@ -90,7 +90,7 @@ class Split:
         for image_id, indexes in self._of_image.items():
             for index in indexes if image_id not in known else ():
                 own = identifier(records.decode_key(self._annotations[index]).id)
-                what = f"its image_id is {shown(image_id)}"
+                what = f"no image has its image_id, {shown(repr(image_id))}"
                 self.report(
                     Problem(Rule.UNKNOWN_IMAGE, self._at(_annotation_name(own, index)), what, instances=1)
                 )
@@ -130,9 +130,9 @@ class Split:
         if not isinstance(stated, str) or not stated:
             self._skip(Rule.BAD_RECORD, image, "it has no file_name", name)
             return
-        file_name = plain_name(stated)
+        file_name = plain_name(stated) or self._below(stated)
         if file_name is None:
-            self._skip(Rule.PATH_OUTSIDE, image, "its file_name is absolute or goes up with ..", name)
+            self._skip(Rule.PATH_OUTSIDE, image, "its file_name leads out of the dataset's folder", name)
             return
         first = images.setdefault(file_name, image)
         if first is image:
@@ -143,6 +143,11 @@ class Split:
         first.ids.append(own)
         what = f"{first.where} has this file_name too, and gets its annotations"
         self.report(Problem(Rule.FILE_NAME_TWICE, self._at(image.where), what))
+
+    def _below(self, stated: str) -> str | None:
+        """The name below the dataset's folder of a file in it whose path is absolute, or goes up and down."""
+        found = inside(self.root, (self.root / self.file.name).parent / stated)
+        return plain_name(found.relative_to(self.root).as_posix()) if found and found.is_file() else None
 
     def _skip(self, rule: Rule, image: _Image, what: str, name: str) -> None:
         """Report an image that is not yielded, with its annotations."""
@@ -162,8 +167,7 @@ class Split:
             self._skip(Rule.BAD_RECORD, image, str(ex), file_name)
             return None
         if path is None:
-            what = f"no such file in {', '.join(sorted(folders))}"
-            self.report(Problem(Rule.IMAGE_MISSING, self._at(image.where), what))
+            self.report(Problem(Rule.IMAGE_MISSING, self._at(image.where), "there is no such file"))
         indexes = [index for each in image.ids for index in self._of_image.get(each, ())]
         found = (self._instance(index, (height, width)) for index in indexes)
         instances = [instance for instance in found if instance is not None]
@@ -184,7 +188,7 @@ class Split:
             info = probe(read_bytes(path))
         except ImageError as ex:
             raise ValueError(f"it has no width and height, and its file {ex}") from ex
-        self._note_lack("width or height", image.where)
+        self._note_lack("width or height", image.where, Rule.MISSING_SIZE)
         return info.width, info.height
 
     # --- instances
@@ -202,7 +206,7 @@ class Split:
         category = identifier(record.category_id)
         class_id = None if category is None else self.class_of.get(category)
         if class_id is None:
-            what = f"its category_id is {shown(record.category_id)}"
+            what = f"no category has its category_id, {shown(repr(record.category_id))}"
             self.report(Problem(Rule.UNKNOWN_CLASS, where, what, instances=1))
             return None
         try:

@@ -105,7 +105,9 @@ def _load(found: Path) -> Mapping[Any, Any]:
         reason = " ".join(str(ex).split())[:200] or type(ex).__name__
         raise InputError(f"{found} can't be read as YAML: {reason}") from ex
     if not isinstance(values, Mapping) or not any(values.get(key) for key in _SPLITS):
-        raise InputError(f"{found} names none of train, val and test; is it the data.yaml of a YOLO dataset?")
+        raise InputError(
+            f"{found} names none of train, val and test; add lines such as `train: images/train`"
+        )
     return values
 
 

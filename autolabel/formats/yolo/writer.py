@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from autolabel.errors import ConfigError
+from autolabel.errors import ConfigError, ImageError
 from autolabel.formats.base import ExportImage, FormatReport, Lost, Names
 from autolabel.formats.images import ImageStore
 from autolabel.geometry import outline, rle
@@ -58,11 +58,13 @@ class YoloWriter:
     def add(self, image: ExportImage) -> list[Lost]:
         """Write one image; what is returned is a crowd, or has the class and polygon of a row before it.
 
-        An image that the reader would refuse for its size is left out with all its instances.
+        Raises ImageError for an image that the reader would refuse for its size, too.
         """
         if min(image.width, image.height) < _LEAST_SIDE:
             self._counts["too_small_images"] += 1
-            return [Lost(detection, "image_too_small") for detection in image.detections]
+            raise ImageError(
+                f"is {image.width} x {image.height} px: Ultralytics refuses images below {_LEAST_SIDE} px"
+            )
         stem, suffix = _split_name(image.file_name)
         stem = self._names.claim(stem, image.file_name)
         name = f"{stem}.{suffix}"
