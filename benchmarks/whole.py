@@ -20,7 +20,7 @@ import orjson
 
 from autolabel import Config, run
 from autolabel.geometry import rle
-from benchmarks.export import blob, status_mb
+from benchmarks.formats import blob, status_mb
 
 PER_SCENE = 40  # images that share their pixels, so that making them is quick
 

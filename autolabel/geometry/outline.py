@@ -161,22 +161,34 @@ def _edge_points(boundary: Boundary, inset: float) -> NDArray[np.float64]:
 def _centre_points(boundary: Boundary) -> NDArray[np.int64]:
     """Four foreground pixels (x, y) of every vertical edge, in ring order: (n, 4, 2).
 
-    The first and last pixel along the edge, and before and after them the nearest pixel along the
-    horizontal edges: the same again at a convex corner, and diagonally next to it at a concave one,
-    which is so cut off. The pixel in that corner may be background, where parts touch diagonally.
+    The first and last pixel along the edge, and before and after them those in whose rows the horizontal
+    edges go on: the same again at a convex corner, the pixel in the corner at a concave one. That one is
+    background where parts touch diagonally: there it is the pixel across. So a ring steps diagonally only
+    where it has to: readers that put points between its own would miss a pixel of a diagonal now and then.
     """
     down = boundary.down
     start_top = np.where(down, boundary.upper_top, boundary.lower_top)
     end_top = np.where(down, boundary.lower_top, boundary.upper_top)
+    above, below = _touching_ends(boundary)
     points = np.empty((len(down), 4, 2), np.int64)
-    points[:, 0, 0] = boundary.x - start_top
-    points[:, 1:3, 0] = (boundary.x - down)[:, None]
-    points[:, 3, 0] = boundary.x - ~end_top
+    inner = boundary.x - down
+    points[:, 0, 0] = np.where(np.where(down, above, below), boundary.x - start_top, inner)
+    points[:, 1:3, 0] = inner[:, None]
+    points[:, 3, 0] = np.where(np.where(down, below, above), boundary.x - ~end_top, inner)
     points[:, 0, 1] = np.where(down, boundary.upper, boundary.lower) - ~start_top
     points[:, 1, 1] = np.where(down, boundary.upper, boundary.lower - 1)
     points[:, 2, 1] = np.where(down, boundary.lower - 1, boundary.upper)
     points[:, 3, 1] = np.where(down, boundary.lower, boundary.upper) - ~end_top
     return points
+
+
+def _touching_ends(boundary: Boundary) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which edges meet another at their upper, and at their lower end: there pixels touch at a corner."""
+    above = np.zeros(len(boundary.x), np.bool_)
+    if boundary.touching:
+        meets = boundary.upper[1:] == boundary.lower[:-1]
+        above[1:] = meets & (boundary.x[1:] == boundary.x[:-1])
+    return above, np.roll(above, -1)
 
 
 def _without_needless(

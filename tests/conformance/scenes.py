@@ -51,7 +51,7 @@ class Truth:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One image with its instances; `kind` is the nasty mask's name, or blobs, noise, overlap, apart or empty."""
+    """One image with its instances; `kind` is the nasty mask's name, or blobs, noise, far, overlap, apart or empty."""
 
     name: str
     kind: str
@@ -62,7 +62,7 @@ class Scene:
 
 def scenes() -> list[Scene]:
     """All scenes: every nasty mask at every size (but for the specks of large ones), 2,200 random masks, and some that overlap or lie apart."""
-    rng = np.random.default_rng(20)
+    rng = np.random.default_rng(21)  # a seed by which no instance is hidden whole, as VOC could not hold it
     found: list[Scene] = []
     for kind, size, masks in _masks(rng):
         name = NAMES[len(found) % len(NAMES)].format(f"{len(found):04d}")
@@ -83,14 +83,16 @@ def _masks(rng: np.random.Generator) -> Iterator[tuple[str, Size, list[Mask]]]:
             kind, draw = ("noise", _noise) if turn % 5 == 4 else ("blobs", _blobs)
             yield kind, size, [draw(rng, size) for _ in range(5)]
         for _ in range(4):
+            yield "far", size, [_blob(rng, size, 0.2) | _blob(rng, size, 0.2) for _ in range(5)]
             yield "overlap", size, [_blob(rng, size, 0.5) for _ in range(8)]
             yield "apart", size, _cells(rng, size)
         yield "empty", size, []
 
 
 def _blobs(rng: np.random.Generator, size: Size) -> Mask:
-    """A blob, a blob with a piece cut out or an upright bar before it, or a union of blobs."""
-    mask = _blob(rng, size, 0.4)
+    """A blob, a blob with a piece cut out or an upright bar before it, or one with other blobs about it."""
+    centre = rng.uniform((0, 0), (size[1] - 1, size[0] - 1))
+    mask = _blob(rng, size, 0.4, centre)
     kind = rng.integers(4)
     if kind in (0, 3):
         before = _blob(rng, size, 0.2)
@@ -101,17 +103,20 @@ def _blobs(rng: np.random.Generator, size: Size) -> Mask:
         cut = mask & ~before
         mask = cut if cut.any() else mask
     elif kind == 1:
-        mask |= _blob(rng, size, 0.3) | _blob(rng, size, 0.1)
+        reach = np.sqrt(np.count_nonzero(mask) / np.pi)  # as far as the blob itself
+        for _ in range(2):
+            aside = np.clip(centre + rng.uniform(-reach, reach, 2), 0, (size[1] - 1, size[0] - 1))
+            mask |= _blob(rng, size, 0.2, aside)
     return mask
 
 
-def _blob(rng: np.random.Generator, size: Size, most: float) -> Mask:
+def _blob(rng: np.random.Generator, size: Size, most: float, centre: Mask | None = None) -> Mask:
     """A wavy outline, filled, with at least one pixel in the frame; its radius is up to `most` of a side."""
     height, width = size
     angles = np.linspace(0, 2 * np.pi, 120, endpoint=False)
     waves = sum(rng.normal(0, 0.15 / n) * np.cos(n * angles + rng.uniform(0, 6)) for n in range(1, 12))
     radius = rng.uniform(0.02, most) * min(size) * (1 + waves)
-    centre = rng.uniform((0, 0), (width - 1, height - 1))
+    centre = rng.uniform((0, 0), (width - 1, height - 1)) if centre is None else centre
     points = np.stack((np.cos(angles), rng.uniform(0.5, 1.6) * np.sin(angles)), axis=1) * radius[:, None]
     canvas = np.zeros(size, np.uint8)
     cv2.fillPoly(canvas, [(centre + points).astype(np.int32)], [1])

@@ -70,16 +70,23 @@ def parts_of(mask: np.ndarray) -> int:
     return cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)[0] - 1
 
 
+def touches(mask: np.ndarray) -> bool:
+    """Whether two of its pixels touch at a corner alone."""
+    a, b, c, d = mask[:-1, :-1], mask[:-1, 1:], mask[1:, :-1], mask[1:, 1:]
+    return bool(((a == d) & (b == c) & (a != b)).any())
+
+
 def test_rows_are_filled_to_the_same_pixels(written, checked, loaders):
     """Ultralytics' polygons2masks fills a row of one part (8-connected) exactly; bridges add pixels, none is lost.
 
-    From 300 px on, the mean IoU of objects is at least .995, of those in several parts at least .985. Scattered
-    specks, as of noise, are not in the mean: no row can hold them, since their bridges are most of what it fills.
+    From 300 px on, the mean IoU of objects is at least .998, of those in several parts at least .985, wherever in
+    the image those lie at least .96. Scattered specks, as of noise, are not in the mean: no row can hold them,
+    since their bridges are most of what it fills.
     """
     from ultralytics.data.utils import polygons2masks
 
     comparison = Comparison("yolo", "Ultralytics")
-    one, several = [], []
+    one, several, far = [], [], []
     for split, loader in loaders.items():
         for scene, label in by_scene(written, loader, checked[split]):
             segments = [segment * np.array(scene.size[::-1], np.float32) for segment in label["segments"]]
@@ -92,31 +99,36 @@ def test_rows_are_filled_to_the_same_pixels(written, checked, loaders):
                 comparison.same(scene, f"pixels lost of instance {index} in {parts} parts", lost, 0)
                 if scene.split == "train" and scene.kind in ("blobs", "overlap", "apart"):
                     (one if parts == 1 else several).append(iou)
+                far += [iou] if scene.split == "train" and scene.kind == "far" else []
     comparison.finish(count(written.scenes))
     assert np.mean(several) >= 0.985
-    assert np.mean(one + several) >= 0.995
+    assert np.mean(one + several) >= 0.998
+    assert np.mean(far) >= 0.96
 
 
 def test_masks_as_training_draws_them(written, checked, loaders):
     """Where the loader resamples rows to 1,000 points before it fills them, an instance of one part keeps its pixels.
 
-    That is the loader's own loss, whatever is written: a point that falls between two pixels of a diagonal is
-    truncated to the wrong one. At most 8 px change; the mean IoU is at least .9999 from 300 px on.
+    Every one of them, but where pixels touch at a corner only: there a row steps diagonally, and a point that the
+    loader puts halfway is now and then truncated to a pixel beside the step. At most 2 px change so.
     """
     comparison = Comparison("yolo", "Ultralytics' training loader")
-    large = []
+    touched = []
     for split, loader in loaders.items():
         for scene, label in by_scene(written, loader, checked[split]):
             masks = draw(loader, label, overlap=False)["masks"].numpy()
             for index, (truth, found) in enumerate(zip(scene.truths, masks, strict=False)):
                 expected = truth.mask
-                iou = comparison.mask(scene, index, found, expected, 0.0)
+                comparison.mask(scene, index, found, expected, 0.0)
                 if parts_of(expected) == 1:
                     changed = np.count_nonzero(expected != (found > 0))
-                    comparison.same(scene, f"more than 8 px of instance {index} changed", changed > 8, False)
-                    large += [iou] if split == "train" else []
+                    most = 2 if touches(expected) else 0
+                    comparison.same(
+                        scene, f"more than {most} px of instance {index} changed", changed > most, False
+                    )
+                    touched += [changed > 0] if most else []
     comparison.finish(count(written.scenes))
-    assert np.mean(large) >= 0.9999
+    assert np.mean(touched) <= 0.05
 
 
 def test_one_label_per_pixel_keeps_instances_apart(written, checked, loaders):
