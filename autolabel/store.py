@@ -126,6 +126,10 @@ class Store:
             (os.fsencode(path), size, mtime_ns, row.image, row.width, row.height),
         )
 
+    def path_hashes(self) -> set[int]:
+        """Hashes (of the paths as bytes) of all files that are remembered: they take little memory."""
+        return {hash(path) for (path,) in self._db.execute("SELECT path FROM files")}
+
     def forget_file(self, path: Path) -> None:
         """Drop what is known of a file that turned out to have another content."""
         self._db.execute("DELETE FROM files WHERE path = ?", (os.fsencode(path),))

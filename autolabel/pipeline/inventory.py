@@ -86,6 +86,19 @@ def whole_answers(store: Store, items: Sequence[ImageItem], asked: Question) -> 
     return found
 
 
+def new_first(store: Store, items: Sequence[ImageItem]) -> list[ImageItem]:
+    """The images of files that the store has never seen, then the others, each in their order.
+
+    So a run that goes on asks at once, and looks up what it has while it waits.
+    """
+    known = store.path_hashes()
+    if not known:
+        return list(items)
+    seen = [hash(os.fsencode(item.location)) in known for item in items]
+    new = [item for item, old in zip(items, seen, strict=True) if not old]
+    return new + [item for item, old in zip(items, seen, strict=True) if old]
+
+
 def missing(store: Store | None, image: bytes, asked: Question) -> tuple[Prompt, ...]:
     """The prompts that no kept answer serves."""
     kept = store.answered(image, asked.source, asked.floor) if store else {}

@@ -28,6 +28,7 @@ from autolabel.pipeline.inventory import (
     Question,
     identify,
     missing,
+    new_first,
     question,
     select,
     store_path,
@@ -114,6 +115,7 @@ class _Job:
         self._postponed: list[tuple[ImageItem, bytes]] = []
         self._refusals: list[str] = []  # since the last answer
         self._answers_came = False
+        self._reached = 0  # how many images were looked at
         self.stopped: StopRun | None = None
         self.summary = Summary(images=len(items), run=config.run)
         self.summary.prompts = {prompt.text: [0, 0] for prompt in self._asked.prompts}
@@ -123,24 +125,34 @@ class _Job:
 
     def work(self) -> None:
         """Label every image; afterwards those whose content was under way under another name."""
-        run_local(
-            self._tasks(self._items), self._worker, self._keep, workers=self._workers + AHEAD, stop=self._stop
-        )
-        if not self._stop.is_set():
-            for item, image in self._postponed:
-                self._count(item, image, why_unanswered(self._store, image, self._asked))
+        items = new_first(self._store, self._items)
+        tasks = self._tasks(items)
+        run_local(tasks, self._worker, self._keep, workers=self._workers + AHEAD, stop=self._stop)
+        if self._stop.is_set():
+            # what an earlier run has answered counts as labelled, also where this one did not come to it
+            for _, kept in self._looked_up(items[self._reached :]):
+                if kept is not None:
+                    self._count_answers(kept)
+            return
+        for item, image in self._postponed:
+            self._count(item, image, why_unanswered(self._store, image, self._asked))
 
     def _tasks(self, items: Sequence[ImageItem]) -> Iterator[Task | None]:
         """Yield a task for each image that needs one, and None for each that does not."""
+        for item, kept in self._looked_up(items):
+            self._reached += 1
+            if kept is None:
+                yield self._task(item)
+            else:
+                self._count_answers(kept)
+                yield None
+
+    def _looked_up(self, items: Sequence[ImageItem]) -> Iterator[tuple[ImageItem, Mapping[str, int] | None]]:
+        """Yield each image with its instances by prompt where it has every answer, else with None."""
         for start in range(0, len(items), LOOKED_UP):
             some = items[start : start + LOOKED_UP]
             kept = {} if self._backend.limits.free else whole_answers(self._store, some, self._asked)
-            for item in some:
-                if item.location in kept:
-                    self._count_answers(kept[item.location])
-                    yield None
-                else:
-                    yield self._task(item)
+            yield from ((item, kept.get(item.location)) for item in some)
 
     def _task(self, item: ImageItem) -> Task | None:
         try:

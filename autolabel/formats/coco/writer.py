@@ -35,7 +35,7 @@ class CocoWriter:
     ) -> None:
         if segmentation not in ("polygon", "rle"):
             raise ConfigError(f"export.coco.segmentation is polygon or rle, not {segmentation!r}")
-        self._root = root
+        self._images = {split: root / "images" / split for split in splits}
         self._store = store
         self._polygon = segmentation == "polygon"
         folder = root / "annotations"
@@ -44,7 +44,7 @@ class CocoWriter:
 
     def add(self, image: ExportImage) -> list[Lost]:
         """Write one image; COCO holds every detection, so the list is always empty."""
-        self._store.place(image, self._root / "images" / image.split / image.file_name)
+        self._store.place(image, self._images[image.split] / image.file_name)
         self._splits[image.split].add(image, self._annotations(image.detections))
         return []
 
