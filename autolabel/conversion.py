@@ -14,7 +14,7 @@ from autolabel.errors import AutolabelError, ImageError, InputError, UsageError
 from autolabel.formats import FORMATS, Found, find_datasets, open_writer
 from autolabel.formats.base import ExportImage, FormatReport, Writer
 from autolabel.formats.images import ImageStore
-from autolabel.formats.problems import Findings, Problem, Report
+from autolabel.formats.problems import Findings, Problem, Report, printable
 from autolabel.formats.reading import DatasetImage, Instance, Reader
 from autolabel.formats.tree import check_output, staged
 from autolabel.geometry import rle
@@ -173,7 +173,7 @@ def _put(
         not_held = writer.add(ExportImage(image.file_name, image.path, *size, image.split, detections))
         lost += [(origin[id(each.detection)], each.reason) for each in not_held]
     except ImageError as error:
-        done.failures.append((image.file_name, str(error)))
+        done.failures.append((printable(image.file_name), printable(str(error))))
         lost = [(instance, "image_failed") for instance in image.instances]
     else:
         row = done.splits[image.split]
@@ -185,7 +185,10 @@ def _put(
                 row["instances"][classes[instance.class_id]] += 1
     for instance, reason in lost:
         done.lost[reason] += 1
-        losses.add(image.file_name, classes[instance.class_id], f"{image.labels}: {instance.where}", reason)
+        record = f"{image.labels}: {instance.where}"
+        losses.add(
+            printable(image.file_name), printable(classes[instance.class_id]), printable(record), reason
+        )
 
 
 def _sorted_out(

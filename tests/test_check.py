@@ -380,3 +380,13 @@ def test_no_dataset_is_exit_code_2(tmp_path, monkeypatch, arguments):
     done = autolabel("check", *arguments, "--json")
     assert (done.code, done.out) == (2, "")
     assert len(done.err.strip().splitlines()) == 1
+
+
+def test_many_equal_instances_are_compared_in_bounds(tmp_path):
+    """Thousands of equal rows are found as such without comparing all pairs of them."""
+    own("yolo", tmp_path / "a")
+    row = "0 .1 .1 .5 .1 .5 .5\n"
+    (tmp_path / "a/labels/train/a.txt").write_text(row * 20_000)
+    code, findings = check(tmp_path / "a")
+    assert code == 3
+    assert findings["near_duplicate"]["count"] == 19_999

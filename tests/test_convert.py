@@ -277,7 +277,17 @@ def test_the_same_source_gives_the_same_bytes(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["../secret.jpg", "{outside}/secret.jpg", "link.jpg", "a\0b.jpg", "linked/secret.jpg"]
+    "name",
+    [
+        "//x/secret.jpg",
+        "/{outside}/secret.jpg",
+        "C:\\secret.jpg",
+        "../secret.jpg",
+        "{outside}/secret.jpg",
+        "link.jpg",
+        "a\0b.jpg",
+        "linked/secret.jpg",
+    ],
 )
 def test_an_image_outside_of_the_dataset_is_never_read(tmp_path, name):
     """A file_name that leaves the folder, or a link that does, is refused, and no byte of it is copied."""
@@ -349,3 +359,65 @@ def test_an_image_that_the_target_refuses_is_a_failure(tmp_path):
     summary = run(root, tmp_path / "out", "yolo", code=3)
     assert (summary["images"], summary["failed"], summary["splits"]["train"]["images"]) == (2, 1, 1)
     assert "tiny.jpg,is 9 x 9 px" in (tmp_path / "out/failures.csv").read_text()
+
+
+def test_a_voc_list_that_names_another_place_writes_nothing_there(tmp_path):
+    """A stem that is an absolute path, with a picture where it would lead, is refused in every target."""
+    voc2012(tmp_path / "a")
+    base = tmp_path / "a/VOCdevkit/VOC2012"
+    place = tmp_path / "elsewhere"
+    photo(base / f"JPEGImages/{str(place)[1:]}/x.jpg")
+    with (base / "ImageSets/Main/train.txt").open("a") as file:
+        file.write(f"/{place}/x\n{place}/x\n../../x\n")
+    for to in FORMATS:
+        summary = run(tmp_path / "a", tmp_path / to, to, code=3)
+        assert summary["failed"] == 3
+        assert not place.exists()
+        assert len(list((tmp_path / to).rglob("*.jpg"))) == 3
+
+
+def test_a_colon_in_a_name_is_no_drive(tmp_path):
+    """Times in file names are common, and are no reason to refuse an image."""
+    _one_image(tmp_path / "a", [[[5, 5, 25, 5, 25, 25]]], name="12:30:01.jpg")
+    for to in FORMATS:
+        assert run(tmp_path / "a", tmp_path / to, to)["instances"]["written"] == 1
+
+
+def test_an_image_whose_labels_cannot_be_read_is_no_background(tmp_path):
+    """A broken annotation fails its image: written without labels it would teach that nothing is there."""
+    voc2012(tmp_path / "a")
+    path = tmp_path / "a/VOCdevkit/VOC2012/Annotations/2008_000008.xml"
+    path.write_text(path.read_text()[:-40])
+    summary = run(tmp_path / "a", tmp_path / "b", "coco", code=3)
+    assert (summary["images"], summary["failed"]) == (3, 1)
+    assert "2008_000008.jpg" in (tmp_path / "b/failures.csv").read_text()
+
+
+def test_a_split_named_trainval_stays_one(tmp_path):
+    """In VOC trainval is train and val together, so a split of that name gets another, and is counted."""
+    for split in ("train", "trainval"):
+        photo(tmp_path / f"a/{split}/{split}.jpg")
+        image_ = {"id": 1, "file_name": f"{split}.jpg", "width": 64, "height": 48}
+        (tmp_path / f"a/{split}.json").write_text(
+            json.dumps({"images": [image_], "annotations": [], "categories": [{"id": 1, "name": "car"}]})
+        )
+    there = run(tmp_path / "a", tmp_path / "b", "voc")
+    assert there["changed"] == {"renamed_splits": 1}
+    back = run(tmp_path / "b", tmp_path / "c", "coco")
+    assert [row["images"] for row in back["splits"].values()] == [1, 1]
+
+
+def test_names_cannot_forge_lines(tmp_path):
+    """What is not printable in a name is escaped on the terminal, in JSON and in the tables."""
+    _one_image(tmp_path / "a", [[[5, 5, 25, 5, 25, 25]]])
+    data = json.loads((tmp_path / "a/annotations.json").read_text())
+    data["images"].append({"id": 2, "file_name": "\x1b[2J\ngone\u202e.jpg", "width": 64, "height": 48})
+    (tmp_path / "a/annotations.json").write_text(json.dumps(data))
+    for command in (
+        ("check", str(tmp_path / "a")),
+        ("convert", str(tmp_path / "a"), str(tmp_path / "b"), "--to", "coco"),
+    ):
+        done = autolabel(*command)
+        assert "\\x1b[2J\\ngone\\u202e.jpg" in done.out + done.err
+        assert all(line.isprintable() for line in (done.out + done.err).splitlines())
+    assert "\x1b" not in (tmp_path / "b/failures.csv").read_text()

@@ -13,6 +13,7 @@ from autolabel.types import RLE
 _BOX_SLACK = 2.0  # px: boxes of polygons are not whole pixels, and rasterisers disagree by half of one
 _AREA_SLACK = 0.1  # a polygon's area differs from its pixels by up to half its outline
 _NEAR = 0.9  # IoU
+_MOST_COMPARED, _MOST_COUNTS = 1_000, 2**15  # instances, and bytes of a mask: pairs cost time and memory
 
 
 def check_instances(
@@ -70,14 +71,20 @@ def _check_same(
 
 
 def _check_near(shapes: Shapes, instances: Sequence[Instance], where: str, report: Report) -> None:
-    """Report instances that cover nearly the same pixels as another of their class; crowds may."""
-    by_class: dict[int, list[int]] = defaultdict(list)
+    """Report instances that cover the same pixels as another of their class, or nearly; crowds may.
+
+    Noise, and what comes after the first thousand of a class in an image, is compared for equality only.
+    """
+    by_class: dict[int, dict[bytes, int]] = defaultdict(dict)
     for index, each in enumerate(instances):
-        if not each.crowd:
-            by_class[each.class_id].append(index)
-    for order in by_class.values():
-        if len(order) < 2:
+        if each.crowd:
             continue
+        same = by_class[each.class_id].setdefault(shapes.masks[index].counts, index)
+        if same != index:
+            what = f"{each.where} and {instances[same].where} are the same"
+            report(Problem(Rule.NEAR_DUPLICATE, where, what))
+    for first in by_class.values():
+        order = [index for counts, index in first.items() if len(counts) <= _MOST_COUNTS][:_MOST_COMPARED]
         over = suppress(shapes, _NEAR, order=order)
         for index in np.flatnonzero(over >= 0).tolist():
             what = f"{instances[index].where} and {instances[over[index]].where}"

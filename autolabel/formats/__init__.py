@@ -10,7 +10,7 @@ from autolabel.formats.coco.reader import CocoReader
 from autolabel.formats.coco.writer import CocoWriter
 from autolabel.formats.images import ImageStore
 from autolabel.formats.problems import Report
-from autolabel.formats.reading import Reader
+from autolabel.formats.reading import Reader, inside
 from autolabel.formats.voc.reader import VocReader
 from autolabel.formats.voc.writer import VocWriter
 from autolabel.formats.yolo.reader import YoloReader
@@ -74,7 +74,8 @@ def find_datasets(path: Path) -> list[Found]:
         found = [
             Found(name, there)
             for name, place in places.items()
-            if (there := FORMATS[name].reader.find(place)) is not None
+            if inside(path.resolve(), place.absolute())
+            and (there := FORMATS[name].reader.find(place)) is not None
         ]
         if found:
             return found

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
+from autolabel.errors import ImageError
 from autolabel.types import Detection
 
 
@@ -25,6 +26,11 @@ class ExportImage:
     height: int
     split: str
     detections: Sequence[Detection]
+
+    def __post_init__(self) -> None:
+        """Raise ImageError for a name that a writer would follow out of its folder."""
+        if self.file_name.startswith("/") or ".." in self.file_name.split("/"):
+            raise ImageError(f"has a name that leads out of the dataset, {self.file_name!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +84,9 @@ class Names:
 
     def claim(self, wanted: str, file_name: str) -> str:
         """`wanted`, with a short hash of `file_name` appended where it is taken already."""
-        name, tries = wanted, 0
         folders, slash, last = wanted.rpartition("/")
         wanted = folders + slash + last.encode()[:_LONGEST_NAME].decode(errors="ignore")
+        name, tries = wanted, 0
         while (key := _key(name)) in self._taken:
             name = f"{wanted}-{short_hash(file_name + '/' * tries)}"
             tries += 1

@@ -59,7 +59,7 @@ class Rule(Enum):
     MISSING_ID = "error", "the record has no id: pycocotools stops with KeyError"
     MISSING_SIZE = "error", "an image has no width or height: pycocotools stops with KeyError"
     MISSING_KEY = "warning", "a key is missing that COCO's evaluation needs"
-    DUPLICATE_IMAGE_ID = "error", "two images share an id: the first one's labels go to the last"
+    DUPLICATE_IMAGE_ID = "error", "two images share an id: readers give the labels of both to one of them"
     DUPLICATE_ANNOTATION_ID = "error", "two annotations share an id: readers keep the last only"
     CATEGORY_DIFFERS = "error", "one category id is two classes in two files: trainers go by the id"
     DUPLICATE_CATEGORY_ID = "error", "two categories share an id: readers keep the last only"
@@ -87,7 +87,7 @@ class Rule(Enum):
     # Pascal VOC
     BAD_XML = "error", "the annotation is no readable XML and is skipped"
     BAD_OBJECT = "error", "the object has no name or no box, and is skipped"
-    NO_ANNOTATION = "error", "the image has neither an annotation nor masks"
+    NO_ANNOTATION = "error", "the image has neither an annotation nor masks that can be read"
     NOT_JPEG = "error", "VOC's readers look for the suffix .jpg only"
     MASK_MISSING = "error", "the image is listed for segmentation and a mask picture is not there"
     MASK_SIZE = "error", "the mask picture is not of the image's size"
@@ -116,16 +116,33 @@ class Problem:
     instances: int = 0
     image: str | None = None
 
+    def __post_init__(self) -> None:
+        """Make the texts printable: names come from strangers."""
+        for name in ("where", "what", "image"):
+            text = getattr(self, name)
+            if text is not None and not text.isprintable():
+                object.__setattr__(self, name, printable(text))
+
     @property
     def loses(self) -> bool:
         """Whether the reader skipped something for it."""
-        return bool(self.instances) or self.image is not None or self.rule is Rule.UNREADABLE_FILE
+        whole = (
+            Rule.UNREADABLE_FILE,
+            Rule.PATH_OUTSIDE,
+            Rule.BAD_XML,
+        )  # of which nobody knows how much it held
+        return bool(self.instances) or self.image is not None or self.rule in whole
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}"
 
 
 Report = Callable[[Problem], None]
+
+
+def printable(text: str) -> str:
+    r"""A text of unknown origin for one line of a terminal or a table: what is not printable becomes \xNN."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def refuse(problem: Problem) -> None:

@@ -82,6 +82,8 @@ class Reader(Protocol):
 
 
 _SPLITS = (("train", "train"), ("valid", "val"), ("val", "val"), ("test", "test"))
+_DRIVE = re.compile(r"[A-Za-z]:/")
+_LONGEST_SPLIT = 60  # characters: it becomes part of a file's name
 _YEAR = re.compile(r"[-_ ]?\d{0,4}")
 
 
@@ -96,7 +98,7 @@ def split_name(name: str) -> str:
     for begin, split in _SPLITS:
         if plain in (begin, f"{begin}ation", f"{begin}ing"):
             return split
-    return re.sub(r"[^\w.-]", "_", name).strip(".") or "train"
+    return re.sub(r"[^\w.-]", "_", name).strip(".")[:_LONGEST_SPLIT] or "train"
 
 
 def inside(root: Path, path: Path) -> Path | None:
@@ -113,8 +115,9 @@ def inside(root: Path, path: Path) -> Path | None:
 
 def plain_name(name: str) -> str | None:
     """A file_name as a posix path without `.` and empty parts; None for one that is empty or could leave."""
-    parts = PurePosixPath(name.replace("\\", "/")).parts
-    if not parts or parts[0] == "/" or ".." in parts or ":" in parts[0] or "\0" in name:
+    name = name.replace("\\", "/")
+    parts = PurePosixPath(name).parts
+    if not parts or name.startswith("/") or ".." in parts or "\0" in name or _DRIVE.match(name):
         return None
     return "/".join(parts)
 

@@ -534,7 +534,8 @@ def test_links_that_lead_out(tmp_path):
     (base / "SegmentationClass/a.png").symlink_to(outside / "SegmentationClass/a.png")
     (base / "ImageSets/Main/val.txt").symlink_to(outside / "ImageSets/Segmentation/train.txt")
     _, found, problems = read(base)
-    assert [(each.path, len(each.instances)) for each in found] == [(None, 0)] * 2
+    assert [(each.file_name, each.path, len(each.instances)) for each in found] == [("b.jpg", None, 0)]
+    assert [each.image for each in problems if each.image] == ["a.jpg"]
     assert {each.where for each in problems if each.rule is Rule.PATH_OUTSIDE} == {
         "ImageSets/Main/val.txt", "JPEGImages/a.jpg", "Annotations/a.xml", "Annotations/b.xml",
         "SegmentationObject/a.png", "SegmentationObject/b.png", "SegmentationClass/a.png",
@@ -549,8 +550,8 @@ def test_what_is_no_regular_file(tmp_path):
     pipes = ("Annotations/a.xml", "SegmentationObject/a.png", "labelmap.txt", "ImageSets/Main.txt")
     for name in pipes:
         os.mkfifo(base / name)
-    _, (found,), problems = read(base)
-    assert found.instances == []
+    _, found, problems = read(base)
+    assert found == []
     assert {each.where for each in problems if each.rule is Rule.UNREADABLE_FILE} == set(pipes[:3])
 
 

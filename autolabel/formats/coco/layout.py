@@ -61,14 +61,13 @@ def image_folders(file: File) -> list[str]:
 
 
 def find_image(root: Path, folders: list[str], file_name: str) -> Path | None:
-    """The file of an image, resolved, None where no folder has it; its folder then comes first in `folders`.
+    """The file of an image, resolved, of the first folder that has it; None where none does.
 
     Raises ValueError where it is a link that leads out of the dataset.
     """
-    for index, folder in enumerate(folders):
+    for folder in folders:
         path = root / folder / file_name
         if os.path.isfile(path):  # noqa: PTH113 - Path's raises for names that are too long
-            folders.insert(0, folders.pop(index))
             real = inside(root, path)
             if real is None:
                 raise ValueError(f"{folder}/{file_name} is a link that leads out of the dataset's folder")

@@ -49,7 +49,7 @@ class Classes:
 
 def from_found(found: set[str]) -> Classes:
     """The classes of a dataset without labelmap.txt, whose annotations have these names."""
-    ordered = found <= set(VOC_NAMES)
+    ordered = bool(found) and found <= set(VOC_NAMES)
     names = VOC_NAMES if ordered else sorted(found)
     return _classes(names, ordered, voc_colours(len(names) if ordered else 0))
 

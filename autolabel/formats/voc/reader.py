@@ -67,16 +67,18 @@ class VocReader:
         for split, stems in self._sets.splits.items():
             listed.update(stems)
             for stem in stems:
-                yield self._read(stem, split, self._report)
+                if (image := self._read(stem, split, self._report)) is not None:
+                    yield image
         for stem in sorted(self._labelled_stems() - listed) if self._listed else ():
             skipped: list[Problem] = []
             image = self._read(stem, "", skipped.append)
-            count = len(image.instances) + sum(problem.instances for problem in skipped)
+            count = sum(problem.instances for problem in skipped) + (len(image.instances) if image else 0)
             what = f"{stem!r} is in no image set and is skipped"
-            self._report(Problem(Rule.NOT_IN_A_SPLIT, image.labels, what, count, image.file_name))
+            labels, name = (image.labels, image.file_name) if image else (f"Annotations/{stem}.xml", stem)
+            self._report(Problem(Rule.NOT_IN_A_SPLIT, labels, what, count, name))
 
-    def _read(self, stem: str, split: str, report: Report) -> DatasetImage:
-        """One image with its instances."""
+    def _read(self, stem: str, split: str, report: Report) -> DatasetImage | None:
+        """One image with its instances; None where its labels can't be read: it would pass for background."""
         found = self._annotation(stem, report)
         name, path = self._image_file(stem, found or Annotation(), report)
         if stem in self._sets.segmented:
@@ -94,6 +96,10 @@ class VocReader:
             report(
                 Problem(Rule.NO_ANNOTATION, labels.file, "there is neither an annotation nor a mask picture")
             )
+        if found is None and self._exists(labels.file) and objects is None and not parts:
+            what = "the labels of the image can't be read, so it is skipped"
+            report(Problem(Rule.NO_ANNOTATION, labels.file, what, image=name))
+            return None
         height, width = self._frame(labels, path, report)
         instances = gather(labels, (height, width), self._classes, report)
         source = labels.masks if found is None and (objects is not None or parts) else labels.file
@@ -237,7 +243,8 @@ def _bases(path: Path) -> list[Path]:
             years = sorted(each for each in folder.iterdir() if each.name.startswith("VOC"))
         except OSError:
             continue
-        if bases := [year for year in years if _is_base(year)]:
+        own = Path(os.path.realpath(path))
+        if bases := [year for year in years if _is_base(year) and inside(own, year.absolute())]:
             return bases
     return []
 

@@ -58,6 +58,8 @@ class VocWriter:
         self._counts: Counter[str] = Counter()
         for folder in (*_FOLDERS, "ImageSets/Main", "ImageSets/Segmentation"):
             (self._base / folder).mkdir(parents=True, exist_ok=True)
+        if "trainval" in splits:  # the set of that name is train and val together
+            self._counts["renamed_splits"] = 1
         for split in {"train", *splits} - {"test"}:
             self._image_set(split).touch()
         self._write_labelmap()
@@ -88,16 +90,18 @@ class VocWriter:
 
     def close(self) -> FormatReport:
         """Write trainval, and give the boxes the same image sets as the masks."""
-        with self._image_set("trainval").open("ab") as file:
+        trainval = self._image_set("train").with_name("trainval.txt")
+        with trainval.open("ab") as file:
             for path in map(self._image_set, ("train", "val")):
                 if path.exists():
                     file.write(path.read_bytes())
-        for path in sorted(self._image_set("trainval").parent.iterdir()):
+        for path in sorted(trainval.parent.iterdir()):
             shutil.copyfile(path, self._base / "ImageSets" / "Main" / path.name)
         return FormatReport(dict(sorted(self._counts.items())), self._renamed, self._renamed_classes)
 
     def _image_set(self, split: str) -> Path:
-        return self._base / "ImageSets" / "Segmentation" / f"{split}.txt"
+        name = "trainval-only" if split == "trainval" else split
+        return self._base / "ImageSets" / "Segmentation" / f"{name}.txt"
 
     def _count(self, hidden: Sequence[int]) -> None:
         if any(hidden):
