@@ -18,7 +18,7 @@ from tests.formats.support import contents
 # What damages parsers, as text put into a file's middle.
 BOMBS = [
     b"", b"\0", b"\xff\xfe", b"\n", b"[" * 3000, b"NaN", b"-1", b"1e308", b"9" * 400, b"1e999", b"null", b'"', b"}",
-    b"../../secret.jpg", b"/etc/passwd", b"<!DOCTYPE a [<!ENTITY b 'c'>]>", b"&b;", b"*a", b"!!python/object:os.system",
+    b"../../secret.jpg", b"//tmp/x", b"a/../../../secret.jpg", b"./", b"C:/x", b"/etc/passwd", b"<!DOCTYPE a [<!ENTITY b 'c'>]>", b"&b;", b"*a", b"!!python/object:os.system",
     b"\xe2\x80\xae", b": ", b"999999999", b"-" * 50, b" 0.5" * 500, b"\r\n", b"<a>" * 500,
 ]  # fmt: skip
 
@@ -109,4 +109,10 @@ def test_a_damaged_dataset_harms_nothing(built, tmp_path, layout, damage_list, t
         assert done.images == sum(row["images"] for row in done.splits.values()) + len(done.failures)
         assert json.loads((home / "out/dataset.json").read_bytes())["instances"]["written"] == done.written
         assert secret not in contents(home / "out").values()
+        # VOC, and names that differ in case only, are all told apart: a file for each image that was written
+        pictures = [
+            path for path in (home / "out").rglob("*") if path.suffix.lower() in (".jpg", ".png", ".jpeg")
+        ]
+        written = sum("Segmentation" not in path.parent.name for path in pictures)
+        assert written == sum(row["images"] for row in done.splits.values())
     assert {name: data for name, data in contents(home).items() if not name.startswith("out/")} == before

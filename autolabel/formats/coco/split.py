@@ -16,6 +16,8 @@ from autolabel.formats.reading import DatasetImage, Instance, inside, plain_name
 from autolabel.sources.images import probe, read_bytes
 from autolabel.sources.probe import MAX_PIXELS
 
+_MOST_NAMED = 1_000  # broken image records that are reported one by one: a file may hold millions
+
 
 @dataclass(slots=True)
 class _Image:
@@ -101,12 +103,15 @@ class Split:
         """The images by file_name. What is skipped is reported with its annotations."""
         images: dict[str, _Image] = {}
         name_of: dict[Id, str] = {}
+        broken = 0
         for index, raw in enumerate(raws):
             where = f"images[{index}]"
             try:
                 record = records.decode_image(raw)
             except BROKEN as ex:
-                self.report(Problem(Rule.BAD_RECORD, self._at(where), _reason(ex), image=where))
+                broken += 1
+                if broken <= _MOST_NAMED:
+                    self.report(Problem(Rule.BAD_RECORD, self._at(where), _reason(ex), image=where))
                 continue
             own = identifier(record.id)
             name = shown(record.file_name) if isinstance(record.file_name, str) else where
@@ -121,6 +126,9 @@ class Split:
                 continue
             name_of[own] = name
             self._take(_Image(record, [own], where), name, images)
+        if broken > _MOST_NAMED:
+            more = f"{broken - _MOST_NAMED} more records of images"
+            self.report(Problem(Rule.BAD_RECORD, self.file.name, f"{more} are no such records", image=more))
         return images
 
     def _take(self, image: _Image, name: str, images: dict[str, _Image]) -> None:
