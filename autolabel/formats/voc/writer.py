@@ -5,7 +5,6 @@ How masks become pictures is in `masks`.
 
 import html
 import re
-import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -60,8 +59,7 @@ class VocWriter:
             (self._base / folder).mkdir(parents=True, exist_ok=True)
         if "trainval" in splits:  # the set of that name is train and val together
             self._counts["renamed_splits"] = 1
-        for split in {"train", *splits} - {"test"}:
-            self._image_set(split).touch()
+        self._sets = {split: bytearray() for split in ("train", *splits)}  # a stem a line
         self._write_labelmap()
 
     def add(self, image: ExportImage) -> list[Lost]:
@@ -81,27 +79,23 @@ class VocWriter:
         (self._base / "Annotations" / f"{stem}.xml").write_bytes(
             self._xml(image, name, held, picture.boxes_xyxy).encode()
         )
-        with self._image_set(image.split).open("ab") as file:
-            file.write(f"{stem}\n".encode())
+        self._sets[image.split] += f"{stem}\n".encode()
         self._count(picture.hidden)
         if name != image.file_name:
             self._renamed[image.file_name] = name
         return _lost(image.detections, wanted, held)
 
     def close(self) -> FormatReport:
-        """Write trainval, and give the boxes the same image sets as the masks."""
-        trainval = self._image_set("train").with_name("trainval.txt")
-        with trainval.open("ab") as file:
-            for path in map(self._image_set, ("train", "val")):
-                if path.exists():
-                    file.write(path.read_bytes())
-        for path in sorted(trainval.parent.iterdir()):
-            shutil.copyfile(path, self._base / "ImageSets" / "Main" / path.name)
+        """Write the image sets: the same for boxes and masks, and trainval of train and val together."""
+        lists = {
+            "trainval-only" if split == "trainval" else split: stems for split, stems in self._sets.items()
+        }
+        lists["trainval"] = self._sets["train"] + self._sets.get("val", b"")
+        for name, stems in lists.items():
+            if stems or name != "test":
+                for task in ("Main", "Segmentation"):
+                    (self._base / "ImageSets" / task / f"{name}.txt").write_bytes(stems)
         return FormatReport(dict(sorted(self._counts.items())), self._renamed, self._renamed_classes)
-
-    def _image_set(self, split: str) -> Path:
-        name = "trainval-only" if split == "trainval" else split
-        return self._base / "ImageSets" / "Segmentation" / f"{name}.txt"
 
     def _count(self, hidden: Sequence[int]) -> None:
         if any(hidden):
