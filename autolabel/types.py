@@ -3,12 +3,15 @@
 Boxes and areas are derived from masks (`autolabel.geometry.rle`), never stored beside them.
 """
 
+import json
 import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+
+Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in px: edges, ends exclusive
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,19 +82,76 @@ class Category:
 
 
 @dataclass(frozen=True, slots=True)
+class Exemplar:
+    """A box on the image that shows what a text means, or (not `positive`) what it does not."""
+
+    box_xyxy: Box
+    positive: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A place on the object, or (not `positive`) one beside it."""
+
+    x: float
+    y: float
+    positive: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Prompt:
-    """What a model is asked for: a text, and the class its answers belong to."""
+    """What a model is asked for, and the class its answers belong to. Coordinates are px, of edges in boxes.
+
+    A text asks for every instance of a concept, of which `exemplars` show some. With a box or points the
+    prompt is visual and asks for the one instance there: `text` is then the class's name, and not asked.
+    `asked_at` is the confidence to ask at, where the host's answers carry none. `source_id` is the id of the
+    record that the prompt was made of.
+
+    `key` is equal for prompts that get the same answer; it stays what it was when coordinates are scaled.
+    """
 
     text: str
     class_id: int
+    exemplars: tuple[Exemplar, ...] = ()
+    box_xyxy: Box | None = None
+    points: tuple[Point, ...] = ()
+    asked_at: float | None = None
+    source_id: int | str | None = None
+    key: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.key:
+            object.__setattr__(self, "key", _key(self))
+
+    @property
+    def is_visual(self) -> bool:
+        """Whether a box or points ask for one instance."""
+        return self.box_xyxy is not None or bool(self.points)
+
+
+def _key(prompt: Prompt) -> str:
+    """The text alone where there is no more to it; no text holds a line break."""
+    details: dict[str, object] = {}
+    if prompt.box_xyxy is not None:
+        details["box"] = [float(value) for value in prompt.box_xyxy]
+    if prompt.points:
+        details["points"] = [[float(p.x), float(p.y), int(p.positive)] for p in prompt.points]
+    if prompt.exemplars:
+        details["exemplars"] = [[*map(float, e.box_xyxy), int(e.positive)] for e in prompt.exemplars]
+    if prompt.asked_at is not None:
+        details["at"] = prompt.asked_at
+    text = "" if prompt.is_visual else prompt.text
+    return f"{text}\n{json.dumps(details, separators=(',', ':'))}" if details else text
 
 
 @dataclass(frozen=True, slots=True)
 class Detection:
     """One instance: its class, score (None where the host gives none), prompt and mask.
 
-    `prompt` is empty where it is not known. A `crowd` is a region of many objects, as only a dataset that was
-    read has it: no model answers with one.
+    `prompt` is the key of the prompt that it answers; where a result is handed out, its text, empty where
+    that is not known. `track_id` is equal for one object in the frames of a clip. `source_id` is that of the
+    prompt. A `crowd` is a region of many objects, as only a dataset that was read has it: no model answers
+    with one.
     """
 
     class_id: int
@@ -100,6 +160,7 @@ class Detection:
     mask: RLE
     track_id: int | None = None
     crowd: bool = False
+    source_id: int | str | None = None
 
 
 @dataclass(frozen=True, slots=True)

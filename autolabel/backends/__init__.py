@@ -1,21 +1,28 @@
-"""The registry of backends: one line each, imported when it is asked for."""
+"""The registry of backends: one line each, imported when it is asked for; and those of other packages."""
 
 import difflib
+import sys
 import threading
 from importlib import import_module
+from pathlib import Path
 from typing import cast
 from urllib.parse import urlsplit
 
 import orjson
 
-from autolabel.backends.base import Backend, BackendClass, Limits, Meter
+from autolabel.backends.base import Backend, BackendClass, Limits, Meter, Model
 from autolabel.config import BackendConfig
 from autolabel.errors import ConfigError
 
-BACKENDS = {
-    "roboflow": "autolabel.backends.roboflow:Roboflow",
-    "segmentlens": "autolabel.backends.segmentlens:SegmentLens",
-    "replay": "autolabel.backends.replay:Replay",
+NO_CHOICE, ANY = "", "*"  # in place of a model's name: there is one model only, or the user's own
+BACKENDS: dict[str, dict[str, str]] = {
+    "roboflow": {
+        "concept": "autolabel.backends.roboflow.concept:Concept",
+        "visual": "autolabel.backends.roboflow.visual:Visual",
+    },
+    "segmentlens": {NO_CHOICE: "autolabel.backends.segmentlens:SegmentLens"},
+    "replay": {NO_CHOICE: "autolabel.backends.replay:Replay"},
+    "grabcut": {NO_CHOICE: "autolabel.backends.grabcut:GrabCut"},
 }
 
 
@@ -25,21 +32,32 @@ def open_backend(settings: BackendConfig, *, floor: float, meter: Meter, stop: t
     `floor` is the lowest confidence that is asked for; a `stop` that is set ends every wait.
     Raises ConfigError for an unknown name or model, a missing key, or answers that can't be read.
     """
-    return _backend_class(settings)(settings, floor=floor, meter=meter, stop=stop)
+    from autolabel.backends.metered import Metered  # noqa: PLC0415  (what is free needs no rate)
+
+    found = _backend_class(settings)
+    backend = found(settings, floor=floor, meter=meter, stop=stop)
+    return backend if found.METERED or backend.limits.free else Metered(backend, meter=meter, stop=stop)
 
 
 def limits_of(settings: BackendConfig) -> Limits:
     """Limits with the overrides of `settings`. Opens nothing and needs no key. Raises ConfigError."""
-    backend = _backend_class(settings)
-    own_server = backend.OWN_SERVERS and base_url_of(settings) != backend.BASE_URL
-    return backend.LIMITS.with_overrides(settings, own_server=own_server)
+    return _backend_class(settings).limits_for(settings)
 
 
 def identity(settings: BackendConfig) -> str:
-    """Who answers, as a JSON text that is equal for equal name, model and address: part of the cache key."""
-    model = settings.model or next(iter(_backend_class(settings).MODELS), None)
-    parts = {"name": settings.name, "model": model, "base_url": base_url_of(settings)}
-    return orjson.dumps(parts).decode()
+    """Who answers, as a JSON text that is equal for equal name, model, address and options.
+
+    It is part of the cache key. Raises ConfigError.
+    """
+    _backend_class(settings)
+    parts = {"name": settings.name, "model": model_of(settings), "base_url": base_url_of(settings)}
+    options = {"options": dict(sorted(settings.options.items()))} if settings.options else {}
+    return orjson.dumps(parts | options).decode()
+
+
+def model_of(settings: BackendConfig) -> str | None:
+    """The model that is asked: that of `settings` or the backend's default; None where there is no choice."""
+    return settings.model or next(iter(BACKENDS.get(settings.name, ())), "").rstrip(ANY) or None
 
 
 def base_url_of(settings: BackendConfig) -> str | None:
@@ -49,32 +67,67 @@ def base_url_of(settings: BackendConfig) -> str | None:
 
 
 def _backend_class(settings: BackendConfig) -> BackendClass:
-    if settings.name not in BACKENDS:
+    if ":" in settings.name:
+        found = _plug_in(settings.name)
+    elif settings.name in BACKENDS:
+        found = _own(settings)
+    else:
         near = difflib.get_close_matches(settings.name, BACKENDS, n=1, cutoff=0.5)
-        meant = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(BACKENDS)}"
-        raise ConfigError(f"backend.name {settings.name!r} is unknown: {meant}")
-    module, name = BACKENDS[settings.name].split(":")
-    found = cast(BackendClass, getattr(import_module(module), name))
+        known = f"known are {', '.join(BACKENDS)} and your own as 'package.module:Class'"
+        raise ConfigError(
+            f"backend.name {settings.name!r} is unknown: " + (f"did you mean {near[0]!r}?" if near else known)
+        )
     _check(settings, found)
     return found
 
 
+def _own(settings: BackendConfig) -> BackendClass:
+    models = BACKENDS[settings.name]
+    model = settings.model or next(iter(models))
+    place = models.get(model) or models.get(ANY)
+    if place is None or (settings.model is not None and NO_CHOICE in models):
+        known = (
+            "there is no choice: leave it out" if NO_CHOICE in models else f"known are {', '.join(models)}"
+        )
+        raise ConfigError(f"backend.model {settings.model!r} is unknown to {settings.name}; {known}")
+    module, name = place.split(":")
+    return cast(BackendClass, getattr(import_module(module), name))
+
+
+def _plug_in(place: str) -> BackendClass:
+    """The class that "package.module:Class" names, which may lie in the working directory."""
+    module, _, name = place.partition(":")
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        found = getattr(import_module(module), name)
+    except Exception as error:  # whatever the module does when it is imported  # noqa: BLE001
+        trouble = f"{type(error).__name__}: {error}"
+        raise ConfigError(
+            f"backend.name {place!r} can't be imported ({trouble}); "
+            "write it as package.module:Class, installed or below the working directory"
+        ) from None
+    finally:
+        sys.path.remove(here)
+    if not (isinstance(found, type) and issubclass(found, Model) and hasattr(found, "predict")):
+        raise ConfigError(
+            f"backend.name {place!r} is no backend: derive the class from autolabel.backends.base.Model"
+        )
+    return cast(BackendClass, found)
+
+
 def _check(settings: BackendConfig, backend: BackendClass) -> None:
     """Raise ConfigError for a key that means nothing to this backend: it would change nothing, silently."""
-    name = settings.name
-    if settings.model is not None and settings.model not in backend.MODELS:
-        known = (
-            f"known are {', '.join(backend.MODELS)}" if backend.MODELS else "there is no choice: leave it out"
-        )
-        raise ConfigError(f"backend.model {settings.model!r} is unknown to {name}; {known}")
     given = {
         "base_url": settings.base_url is not None,
         "auth": settings.auth != "bearer",
         "answers": settings.answers is not None,
+        "api": settings.api is not None,
     }
     for key, is_given in given.items():
-        if is_given and key not in backend.TAKES:
-            raise ConfigError(f"backend.{key} means nothing to {name}: leave it out")
+        if is_given and key not in backend.SETTINGS:
+            raise ConfigError(f"backend.{key} means nothing to {settings.name}: leave it out")
+    backend.check_options(settings)
     url = urlsplit(settings.base_url or "")
     if url.username or url.password or url.query or url.fragment:
         # it would stand in the manifest, in logs and in the cache key

@@ -1,6 +1,6 @@
 """What every hosted model shares: the key, the client, and errors for answers that are not understood.
 
-The layout of requests and answers is each host's own (roboflow, segmentlens).
+The layout of requests and answers is each host's own.
 """
 
 import threading
@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
-from autolabel.backends.base import Answer, Limits, Meter
+from autolabel.backends.base import Answer, Meter, Model
 from autolabel.backends.http import Host, Retry
 from autolabel.backends.reading import parse
 from autolabel.config import BackendConfig, api_key
@@ -17,15 +17,11 @@ from autolabel.errors import ConfigError
 from autolabel.types import Picture, Prompt
 
 
-class Hosted(ABC):
+class Hosted(Model, ABC):
     """A backend that answers over HTTP: one request for one picture and its prompts."""
 
-    KEY_VARIABLES: ClassVar[tuple[str, ...]]
-    BASE_URL: ClassVar[str | None]
-    LIMITS: ClassVar[Limits]
-    MODELS: ClassVar[tuple[str, ...]] = ()
-    OWN_SERVERS: ClassVar[bool] = False
-    TAKES: ClassVar[frozenset[str]] = frozenset({"base_url"})
+    SETTINGS: ClassVar[frozenset[str]] = frozenset({"base_url"})
+    METERED: ClassVar[bool] = True
     PATH: ClassVar[str]
 
     def __init__(
@@ -37,10 +33,8 @@ class Hosted(ABC):
         stop: threading.Event,
         retry: Retry = Retry(),  # noqa: B008  (frozen)
     ) -> None:
+        super().__init__(settings, floor=floor, meter=meter, stop=stop)
         base_url = (settings.base_url or str(self.BASE_URL)).rstrip("/")
-        self.floor = floor
-        own_server = base_url != self.BASE_URL
-        self.limits = self.LIMITS.with_overrides(settings, own_server=self.OWN_SERVERS and own_server)
         self._host = Host(
             base_url,
             key=self._key(base_url),
@@ -51,7 +45,7 @@ class Hosted(ABC):
             meter=meter,
             stop=stop,
             retry=retry,
-            advice=self._advice(settings, own_server=own_server),
+            advice=self._advice(settings, own_server=base_url != self.BASE_URL),
         )
 
     def predict(self, picture: Picture, prompts: Sequence[Prompt]) -> Answer:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import orjson
 
-from autolabel.backends.base import Answer, Limits, Meter
+from autolabel.backends.base import Answer, Limits, Meter, Model
 from autolabel.backends.coco_answers import CocoAnswers, load_coco_answers
 from autolabel.backends.reading import confidence, member
 from autolabel.config import BackendConfig
@@ -23,7 +23,7 @@ from autolabel.types import RLE, Detection, Picture, Prompt
 _log = logging.getLogger(__name__)
 
 
-class Replay:
+class Replay(Model):
     """Reads `answers`: a folder of `<file_name>.json`, or one COCO dataset or results file.
 
     An answer file holds {"detections": [{"prompt", "confidence", "segmentation"}]}, where the segmentation is
@@ -31,19 +31,20 @@ class Replay:
     Answers to prompts that are not asked for are left out, and counted in a warning at the end.
     """
 
-    KEY_VARIABLES: ClassVar[tuple[str, ...]] = ()
-    BASE_URL: ClassVar[str | None] = None
     LIMITS: ClassVar[Limits] = Limits(
-        max_prompts=1_000_000, price_per_request=0.0, threshold=False, sends_image=False, free=True
+        max_prompts=1_000_000,
+        price_per_request=0.0,
+        threshold=False,
+        sends_image=False,
+        free=True,
+        returns="what the files hold",
+        source="no host is asked",
     )
-    MODELS: ClassVar[tuple[str, ...]] = ()
-    OWN_SERVERS: ClassVar[bool] = False
-    TAKES: ClassVar[frozenset[str]] = frozenset({"answers"})
+    SETTINGS: ClassVar[frozenset[str]] = frozenset({"answers"})
 
     def __init__(self, settings: BackendConfig, *, floor: float, meter: Meter, stop: threading.Event) -> None:
         """Check `answers` and read a COCO file. Raises ConfigError."""
-        del floor, meter, stop  # nothing is asked, so nothing is counted or waited for
-        self.limits = self.LIMITS.with_overrides(settings)
+        super().__init__(settings, floor=floor, meter=meter, stop=stop)
         if settings.answers is None:
             raise ConfigError(
                 "backend.answers is missing: name a folder of answer files, or a COCO dataset or results file"

@@ -31,6 +31,9 @@ class SegmentLens(Hosted):
         max_prompts=16,  # not stated; what the same model's other host takes
         requests_per_second=10,  # per user; a price is not stated
         threshold=False,
+        loses=("holes",),
+        returns="polygons: parts, no holes; scores",
+        source="its API page",
     )
     PATH: ClassVar[str] = "/api/v1/segment"
 
@@ -83,5 +86,5 @@ def _detection(item: object, prompt: Prompt, size: tuple[int, int]) -> Detection
     # the vendor's demo expects answers without a confidence
     score = item.get("confidence") if isinstance(item, dict) else None
     return Detection(
-        prompt.class_id, None if score is None else confidence(score), prompt.text, host_rings(masks, size)
+        prompt.class_id, None if score is None else confidence(score), prompt.key, host_rings(masks, size)
     )

@@ -98,6 +98,8 @@ class BackendConfig(Section):
     price_per_request: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     auth: Literal["bearer", "query"] = "bearer"
     answers: PathText | None = None
+    api: Literal["v1", "v2"] | None = None
+    options: dict[str, Any] = {}  # checked by the backend
 
     @field_validator("base_url")
     @classmethod

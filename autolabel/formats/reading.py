@@ -9,9 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from autolabel.formats.problems import Report
-from autolabel.types import RLE
-
-Box = tuple[float, float, float, float]
+from autolabel.types import RLE, Box
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import orjson
 from autolabel.backends.base import Meter
 from autolabel.backends.hosted import Hosted
 from autolabel.backends.http import Retry
-from autolabel.backends.roboflow import Roboflow
+from autolabel.backends.roboflow.concept import Concept
 from autolabel.backends.segmentlens import SegmentLens
 from autolabel.config import BackendConfig
 from autolabel.types import Picture, Prompt
@@ -50,7 +50,7 @@ class Service:
         return orjson.dumps({"prompt_results": [result], "time": 0.1})
 
 
-ROBOFLOW = Service("roboflow", Roboflow, RoboflowServer)
+ROBOFLOW = Service("roboflow", Concept, RoboflowServer)
 SEGMENTLENS = Service("segmentlens", SegmentLens, SegmentLensServer)
 SERVICES = [ROBOFLOW, SEGMENTLENS]
 

@@ -197,19 +197,19 @@ def test_every_200_is_kept(photos, script):
 
 def test_a_later_version_reads_a_kept_body_for_nothing(photos, monkeypatch):
     """A kept body that the reader has learnt to understand becomes an answer without a request."""
-    from autolabel.backends.roboflow import Roboflow
+    from autolabel.backends.roboflow.concept import Concept
 
-    understood = Roboflow._answer
+    understood = Concept._answer
 
     def older(self, value, size, prompts):
         raise ValueError("this version can't read it")
 
     with Host(RoboflowServer()) as host:
         config = write_config(host.url, label={"workers": 1})
-        monkeypatch.setattr(Roboflow, "_answer", older)
+        monkeypatch.setattr(Concept, "_answer", older)
         assert autolabel("label", config, "--limit", "2", "--json").summary["failed"] == 2
         asked = len(host.requests)
-        monkeypatch.setattr(Roboflow, "_answer", understood)
+        monkeypatch.setattr(Concept, "_answer", understood)
         done = autolabel("run", config, "--limit", "2", "--json")
         assert (done.code, done.summary["labelled"], len(host.requests)) == (0, 2, asked)
         assert done.summary["instances"]["exported"] == 4

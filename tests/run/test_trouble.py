@@ -78,7 +78,7 @@ def test_a_full_disk_stops_the_run(host, photos, monkeypatch):
 
 def test_a_bug_in_a_reader_loses_no_paid_answer(photos, monkeypatch):
     """Whatever reading raises, the body is kept, the run ends soon, and nothing is paid for again."""
-    from autolabel.backends.roboflow import Roboflow
+    from autolabel.backends.roboflow.concept import Concept
 
     def buggy(self, value, size, prompts):
         raise TypeError("a bug")
@@ -87,7 +87,7 @@ def test_a_bug_in_a_reader_loses_no_paid_answer(photos, monkeypatch):
     with Host(RoboflowServer()) as host:
         config = write_config(host.url, label={"workers": 1})
         with monkeypatch.context() as patch:
-            patch.setattr(Roboflow, "_answer", buggy)
+            patch.setattr(Concept, "_answer", buggy)
             assert autolabel("run", config).code == 4
             asked = len(host.log)
         assert asked < 10

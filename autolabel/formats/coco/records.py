@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from autolabel.formats.reading import Box
+from autolabel.types import Box
 
 Id = int | str
 Kept = TypeVar("Kept", bound="Categories")

@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element, ParseError  # defusedxml parses; thes
 from defusedxml import DefusedXmlException, ElementTree
 
 from autolabel.formats.problems import Problem, Report, Rule
-from autolabel.formats.reading import Box
+from autolabel.types import Box
 
 MAX_BYTES = 1 << 24
 _MAX_TAGS = 500_000  # what an element takes in memory is many times its bytes

@@ -7,11 +7,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from autolabel.formats.reading import Box
 from autolabel.formats.voc.masks import MAX_OBJECTS
 from autolabel.geometry import rle
 from autolabel.sources import headers, probe
-from autolabel.types import RLE
+from autolabel.types import RLE, Box
 
 _VOID = 255
 _MAX_RUNS = 1 << 22  # a picture with more is noise, and would take gigabytes

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autolabel.formats.problems import Problem, Report, Rule
-from autolabel.formats.reading import Box, Instance
+from autolabel.formats.reading import Instance
 from autolabel.geometry import raster, rle
-from autolabel.types import RLE
+from autolabel.types import RLE, Box
 
 _BOX = 5  # numbers of a box row: class, centre, width and height
 _MOST_ROWS = 100_000

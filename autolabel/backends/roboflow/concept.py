@@ -1,55 +1,39 @@
-"""Roboflow's SAM 3, serverless, dedicated or self-hosted: POST /sam3/concept_segment (text prompts).
+"""POST /sam3/concept_segment: texts, with boxes of examples, to every instance of them."""
 
-The wire facts were seen against the vendor's open-source server (inference 1.8.3) where not said otherwise.
-"""
-
-import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
-import orjson
-
 from autolabel.backends.base import Answer, Limits
-from autolabel.backends.hosted import Hosted
-from autolabel.backends.reading import confidence, host_rings, member
-from autolabel.config import BackendConfig
-from autolabel.geometry import rle
-from autolabel.types import RLE, Detection, Picture, Prompt
+from autolabel.backends.reading import confidence, member
+from autolabel.backends.roboflow.server import Roboflow, mask_of, with_image
+from autolabel.types import Detection, Picture, Prompt
 
 _LOWEST_FLOOR = 1e-6  # the server turns a threshold of 0 into 0.5
 
 
-class Roboflow(Hosted):
+class Concept(Roboflow):
     """Asks for masks as RLE, which keeps holes; a server that answers polygons all the same is read too.
 
     The host's NMS stays off: it works across prompts in one pass. A threshold stands on every prompt, as a
     prompt without one gets what the lowest threshold of the others lets through.
     """
 
-    KEY_VARIABLES: ClassVar[tuple[str, ...]] = ("ROBOFLOW_API_KEY",)
-    BASE_URL: ClassVar[str | None] = "https://serverless.roboflow.com"
-    LIMITS: ClassVar[Limits] = Limits(
-        max_base64_bytes=20_000_000,  # the documentation: uploads up to 20 MB on serverless
+    LIMITS: ClassVar[Limits] = replace(
+        Roboflow.LIMITS,
+        takes=frozenset({"text", "exemplars"}),
         max_prompts=16,  # SAM3_MAX_PROMPT_BATCH_SIZE of the server
-        requests_per_second=20,  # the vendor's blog on parallel inference; a price is not stated
     )
-    MODELS: ClassVar[tuple[str, ...]] = ("concept",)
-    OWN_SERVERS: ClassVar[bool] = True
-    TAKES: ClassVar[frozenset[str]] = frozenset({"base_url", "auth"})
     PATH: ClassVar[str] = "/sam3/concept_segment"
 
     def _request(self, picture: Picture, prompts: Sequence[Prompt]) -> bytes:
         floor = max(self.floor, _LOWEST_FLOOR)
         rest = {
-            "prompts": [
-                {"type": "text", "text": prompt.text, "output_prob_thresh": floor} for prompt in prompts
-            ],
+            "prompts": [_asked(prompt, floor) for prompt in prompts],
             "output_prob_thresh": floor,
             "format": "rle",
         }
-        # spliced, as a JSON encoder would look at each of a million base64 characters
-        image = base64.b64encode(picture.data)
-        return b"".join((b'{"image":{"type":"base64","value":"', image, b'"},', orjson.dumps(rest)[1:]))
+        return with_image(picture, rest)
 
     def _answer(self, value: object, size: tuple[int, int], prompts: Sequence[Prompt]) -> Answer:
         pairs = [
@@ -58,18 +42,21 @@ class Roboflow(Hosted):
             for item in predictions
         ]
         detections = [
-            Detection(prompt.class_id, confidence(item.get("confidence")), prompt.text, _mask(item, size))
+            Detection(prompt.class_id, confidence(item.get("confidence")), prompt.key, mask_of(item, size))
             for prompt, item in pairs
         ]
         filled = any(item["format"] != "rle" for _, item in pairs)
         return Answer(detections, degradations=("holes",) if filled else ())
 
-    def _advice(self, settings: BackendConfig, *, own_server: bool) -> Mapping[int, str]:
-        if not own_server or settings.auth != "bearer":
-            return {}
-        # such a server does not look at the Authorization header and misses the key (read in its code)
-        old = "a server older than inference 1.5.0 needs backend.auth: query"
-        return {400: f"if it misses the key: {old}", 401: old}
+
+def _asked(prompt: Prompt, floor: float) -> dict[str, Any]:
+    asked: dict[str, Any] = {"type": "text", "text": prompt.text, "output_prob_thresh": floor}
+    if prompt.exemplars:
+        boxes = [exemplar.box_xyxy for exemplar in prompt.exemplars]
+        # x, y is the top left corner here, and the centre in visual_segment
+        asked["boxes"] = [{"x": x0, "y": y0, "width": x1 - x0, "height": y1 - y0} for x0, y0, x1, y1 in boxes]
+        asked["box_labels"] = [int(exemplar.positive) for exemplar in prompt.exemplars]
+    return asked
 
 
 def _by_prompt(value: object, prompts: Sequence[Prompt]) -> list[list[dict[str, Any]]]:
@@ -94,12 +81,3 @@ def _check_echo(echo: object, text: str) -> None:
     echoed = echo.get("text") if isinstance(echo, dict) else None
     if echoed is not None and echoed != text:
         raise ValueError(f"the prompt {text!r} comes back as {str(echoed)[:60]!r}")
-
-
-def _mask(prediction: Mapping[str, Any], size: tuple[int, int]) -> RLE:
-    """Read a mask by the prediction's own format; servers up to 1.5.0 may answer polygons for rle."""
-    if prediction["format"] == "rle":
-        return rle.from_coco(prediction.get("masks"), size)
-    if prediction["format"] in ("polygon", "json"):
-        return host_rings(prediction.get("masks"), size)
-    raise ValueError(f"a prediction has the unknown format {prediction['format'][:60]!r}")
