@@ -1,30 +1,46 @@
-"""The worker: one image in, one record out. It never raises, keeps no state but its backend, and does not
-touch the store, so that any engine can run it in threads, processes or on other machines.
+"""The worker: one image in, one record out. It never raises, keeps no state but its backends, and touches the
+store only through the journal that it is given, so that any engine can run it in threads or processes.
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from threading import Event, Semaphore
+from typing import Protocol
 
-from autolabel.backends.base import Answer, Backend
+from autolabel.backends.base import Answer, Backend, Limits, Queued
 from autolabel.config import redact
 from autolabel.errors import AnswerError, ImageError, RefusedError, StopRun
 from autolabel.geometry import rle
 from autolabel.sources import images
 from autolabel.store import WHOLE_IMAGE, Exchange
-from autolabel.types import Detection, ImageItem, Picture, Prompt
+from autolabel.types import Box, Detection, ImageItem, Picture, Prompt
 
 log = logging.getLogger(__name__)
+
+UNCLEAR = (
+    "outcome unclear: the request was under way when the run ended; --retry-unclear asks (and pays) again"
+)
+ACCEPTED = "the host has accepted it and not answered yet; run again to fetch the answer"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """The prompts that an image still needs of one backend, and the jobs that this has accepted before."""
+
+    source: str
+    prompts: tuple[Prompt, ...]
+    accepted: tuple[tuple[Exchange, tuple[Prompt, ...]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """An image whose content is `image` (a digest), and the prompts that it still needs."""
+    """An image whose content is `image` (a digest), and what it still needs."""
 
     item: ImageItem
     image: bytes
-    prompts: tuple[Prompt, ...]
+    asks: tuple[Ask, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,101 +62,192 @@ class Record:
         return next((exchange.reason for exchange in self.exchanges if exchange.reason), None)
 
 
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """A backend, and the confidence that it is asked from."""
+
+    backend: Backend
+    floor: float
+
+
+class Journal(Protocol):
+    """Remembers requests that may be billed before their answers come, should the process die meanwhile."""
+
+    def put_pending(self, image: bytes, source: str, exchange: Exchange) -> None:
+        """Note that a request is about to be sent, or was accepted."""
+        ...
+
+    def drop_pending(self, image: bytes, source: str, prompts: Iterable[str]) -> None:
+        """Forget a note."""
+        ...
+
+
 class Labeler:
-    """Asks `backend` for the prompts of a task from the confidence `floor` up, `at_once` requests at a time.
+    """Asks for the prompts of a task, by source of `askers`, `at_once` requests at a time.
 
     An engine may call it from more threads than that: then pictures are made ready while others wait.
     A cause that would hit every image sets `stop`, so that no other thread runs into it too.
     """
 
-    def __init__(self, backend: Backend, floor: float, *, at_once: int, stop: Event) -> None:
+    def __init__(
+        self, askers: Mapping[str, Asker], *, at_once: int, stop: Event, journal: Journal | None = None
+    ) -> None:
+        self._askers = {
+            source: replace(asker, floor=asker.floor if asker.backend.limits.threshold else 0.0)
+            for source, asker in askers.items()
+        }
         self._slots = Semaphore(at_once)
         self._stop = stop
-        self._backend = backend
-        self._floor = floor if backend.limits.threshold else 0.0
+        self._journal = journal
 
     def __call__(self, task: Task) -> Record:
         """Label one image. Whatever goes wrong is in the record."""
         try:
             return self._label(task)
         except ImageError as error:
-            return self._failed(task, str(error))
+            return _failed(task, str(error))
         except Exception as error:  # one image's trouble, even a bug's, must not end the run
             log.debug("unexpected error on %s", task.item.file_name, exc_info=True)
             kind = f"unexpected {type(error).__name__}"
-            return replace(self._failed(task, redact(f"{kind}: {error}")), refusal=kind)
-
-    def _failed(self, task: Task, reason: str) -> Record:
-        return Record(task, exchanges=(Exchange((WHOLE_IMAGE,), self._floor, reason=reason),))
+            return replace(_failed(task, redact(f"{kind}: {error}")), refusal=kind)
 
     def _label(self, task: Task) -> Record:
         data = images.read_bytes(task.item.path)
         if images.digest(data) != task.image:
-            return replace(self._failed(task, "changed since it was listed; run again"), stale=True)
+            return replace(_failed(task, "changed since it was listed; run again"), stale=True)
         info = images.probe(data)
         wh = (info.width, info.height)
-        picture = self._picture(task.item.file_name, data, info)
         exchanges: list[Exchange] = []
-        for prompts in chunks(task.prompts, self._backend.limits.max_prompts):
-            try:
-                exchanges.append(self._ask(picture, prompts, wh))
-            except StopRun as stop:
-                return Record(task, wh, tuple(exchanges), stop=stop)
-            except RefusedError as error:
-                if error.kind != "interrupted":
-                    exchanges.append(self._exchange(picture, prompts, reason=str(error)))
-                return Record(task, wh, tuple(exchanges), refusal=error.kind)
-            except AnswerError as error:
-                exchanges.append(self._exchange(picture, prompts, body=error.body, reason=str(error)))
-                return Record(task, wh, tuple(exchanges), refusal="answer not understood")
+        try:
+            for exchange, refusal in self._talks(task, data, info):
+                exchanges += [exchange] if exchange else []
+                if refusal is not None:
+                    return Record(task, wh, tuple(exchanges), refusal=refusal)
+        except StopRun as stop:
+            return Record(task, wh, tuple(exchanges), stop=stop)
         return Record(task, wh, tuple(exchanges))
 
-    def _picture(self, file_name: str, data: bytes, info: images.Info) -> Picture:
-        limits = self._backend.limits
-        if not limits.sends_image:
-            images.verify(data, info)
-            return Picture(file_name, info.width, info.height)
-        return images.fit(
-            file_name, data, info, max_side=limits.max_side, max_base64_bytes=limits.max_base64_bytes
+    def _talks(
+        self, task: Task, data: bytes, info: images.Info
+    ) -> Iterator[tuple[Exchange | None, str | None]]:
+        """Yield what came of each request, and the kind of its refusal; earlier accepted jobs come first."""
+        for ask in task.asks:
+            asker = self._askers[ask.source]
+            talk = _Talk(
+                asker,
+                ask.source,
+                task.image,
+                (info.width, info.height),
+                self._slots,
+                self._stop,
+                self._journal,
+            )
+            for accepted, prompts in ask.accepted:
+                yield talk.resume(accepted, prompts)
+            if ask.prompts:
+                picture = _picture(task.item.file_name, data, info, asker.backend.limits)
+                for some in chunks(ask.prompts, asker.backend.limits):
+                    yield talk.ask(picture, some)
+
+
+@dataclass(frozen=True, slots=True)
+class _Talk:
+    """All that is said with one backend about one image of `wh` upright px."""
+
+    asker: Asker
+    source: str
+    image: bytes
+    wh: tuple[int, int]
+    slots: Semaphore
+    stop: Event
+    journal: Journal | None
+
+    def ask(self, picture: Picture, prompts: Sequence[Prompt]) -> tuple[Exchange | None, str | None]:
+        sent_wh = (picture.width, picture.height)
+        scaled = [_in_frame(prompt, self.wh, sent_wh) for prompt in prompts]
+        return self._settled(sent_wh, prompts, lambda: self._answer(picture, scaled))
+
+    def resume(self, accepted: Exchange, prompts: Sequence[Prompt]) -> tuple[Exchange | None, str | None]:
+        backend, size = self.asker.backend, (accepted.sent_wh[1], accepted.sent_wh[0])
+        if not isinstance(backend, Queued):
+            return None, None
+        return self._settled(
+            accepted.sent_wh, prompts, lambda: backend.resume(accepted.body or b"", size, prompts)
         )
 
-    def _ask(self, picture: Picture, prompts: Sequence[Prompt], wh: tuple[int, int]) -> Exchange:
-        with self._slots:
-            try:
-                answer = self._backend.predict(picture, prompts)
-            except StopRun:
-                self._stop.set()  # before another thread gets the slot
-                raise
-        body = None if self._backend.limits.free else answer.body  # what was paid for is kept
+    def _answer(self, picture: Picture, prompts: Sequence[Prompt]) -> Answer:
+        """Ask; where a second request could be billed again, with a note of it, should the process die."""
+        backend = self.asker.backend
+        if not backend.limits.bills_once or self.journal is None:
+            return backend.predict(picture, prompts)
+        sent_wh = (picture.width, picture.height)
+        note = self._exchange(sent_wh, prompts, body=b"", reason=UNCLEAR)
+        self.journal.put_pending(self.image, self.source, note)
         try:
-            return self._exchange(picture, prompts, body=body, answer=answer, wh=wh)
-        except Exception as error:  # even a bug must not lose what was paid for
-            raise AnswerError(f"the answer can't be scaled back: {error}", body=body) from error
+            if not isinstance(backend, Queued):
+                return backend.predict(picture, prompts)
+            body = backend.submit(picture, prompts)
+        except (RefusedError, StopRun):
+            self.journal.drop_pending(self.image, self.source, note.prompts)
+            raise
+        self.journal.put_pending(self.image, self.source, replace(note, body=body, reason=ACCEPTED))
+        return backend.resume(body, (picture.height, picture.width), prompts)
+
+    def _settled(
+        self, sent_wh: tuple[int, int], prompts: Sequence[Prompt], call: Callable[[], Answer]
+    ) -> tuple[Exchange | None, str | None]:
+        with self.slots:
+            try:
+                answer = call()
+            except StopRun:
+                self.stop.set()  # before another thread gets the slot
+                raise
+            except RefusedError as error:
+                interrupted = error.kind == "interrupted"
+                exchange = None if interrupted else self._exchange(sent_wh, prompts, reason=str(error))
+                return exchange, error.kind
+            except AnswerError as error:
+                exchange = self._exchange(sent_wh, prompts, body=error.body, reason=str(error))
+                return exchange, "answer not understood"
+        body = None if self.asker.backend.limits.free else answer.body  # what was paid for is kept
+        try:
+            return self._exchange(sent_wh, prompts, body=body, answer=answer), None
+        except Exception as error:  # even a bug must not lose what was paid for  # noqa: BLE001
+            reason = f"the answer can't be scaled back: {error}"
+            return self._exchange(sent_wh, prompts, body=body, reason=reason), "answer not understood"
 
     def _exchange(
         self,
-        picture: Picture,
+        sent_wh: tuple[int, int],
         prompts: Iterable[Prompt],
         *,
         body: bytes | None = None,
         reason: str | None = None,
         answer: Answer | None = None,
-        wh: tuple[int, int] = (0, 0),
     ) -> Exchange:
         return Exchange(
-            prompts=tuple(prompt.text for prompt in prompts),
-            floor=self._floor,
-            sent_wh=(picture.width, picture.height),
+            prompts=tuple(prompt.key for prompt in prompts),
+            floor=self.asker.floor,
+            sent_wh=sent_wh,
             body=body,
-            detections=tuple(to_frame(answer.detections, wh)) if answer else (),
+            detections=tuple(to_frame(answer.detections, self.wh)) if answer else (),
             degradations=answer.degradations if answer else (),
             reason=reason,
+            source=self.source,
         )
 
 
-def chunks(prompts: Sequence[Prompt], size: int) -> list[Sequence[Prompt]]:
-    """The prompts of each request: at most `size` at a time."""
-    return [prompts[i : i + size] for i in range(0, len(prompts), size)]
+def chunks(prompts: Sequence[Prompt], limits: Limits) -> list[Sequence[Prompt]]:
+    """The prompts of each request: as many as it may hold, of one kind where kinds don't mix."""
+    groups = [list(prompts)]
+    if not limits.mixed:
+        ordered = sorted(prompts, key=_kind)
+        groups = [list(group) for _, group in groupby(ordered, key=_kind)]
+    return [
+        group[i : i + limits.max_prompts]
+        for group in groups
+        for i in range(0, len(group), limits.max_prompts)
+    ]
 
 
 def to_frame(detections: Iterable[Detection], wh: tuple[int, int]) -> Iterator[Detection]:
@@ -148,3 +255,38 @@ def to_frame(detections: Iterable[Detection], wh: tuple[int, int]) -> Iterator[D
     size = (wh[1], wh[0])
     for detection in detections:
         yield replace(detection, mask=rle.scale(detection.mask, size))
+
+
+def _failed(task: Task, reason: str) -> Record:
+    source = task.asks[0].source
+    return Record(task, exchanges=(Exchange((WHOLE_IMAGE,), 0.0, reason=reason, source=source),))
+
+
+def _picture(file_name: str, data: bytes, info: images.Info, limits: Limits) -> Picture:
+    if not limits.sends_image:
+        images.verify(data, info)
+        return Picture(file_name, info.width, info.height)
+    return images.fit(
+        file_name, data, info, max_side=limits.max_side, max_base64_bytes=limits.max_base64_bytes
+    )
+
+
+def _kind(prompt: Prompt) -> int:
+    return 0 if not prompt.is_visual else 1 if prompt.box_xyxy is not None else 2
+
+
+def _in_frame(prompt: Prompt, wh: tuple[int, int], sent_wh: tuple[int, int]) -> Prompt:
+    """A prompt in px of the picture that is sent; its key stays."""
+    if wh == sent_wh or not (prompt.is_visual or prompt.exemplars):
+        return prompt
+    across, down = sent_wh[0] / wh[0], sent_wh[1] / wh[1]
+
+    def scaled(box: Box) -> Box:
+        return box[0] * across, box[1] * down, box[2] * across, box[3] * down
+
+    return replace(
+        prompt,
+        box_xyxy=scaled(prompt.box_xyxy) if prompt.box_xyxy else None,
+        points=tuple(replace(p, x=p.x * across, y=p.y * down) for p in prompt.points),
+        exemplars=tuple(replace(e, box_xyxy=scaled(e.box_xyxy)) for e in prompt.exemplars),
+    )

@@ -149,8 +149,8 @@ class Detection:
     """One instance: its class, score (None where the host gives none), prompt and mask.
 
     `prompt` is the key of the prompt that it answers; where a result is handed out, its text, empty where
-    that is not known. `track_id` is equal for one object in the frames of a clip. `source_id` is that of the
-    prompt. A `crowd` is a region of many objects, as only a dataset that was read has it: no model answers
+    that is not known. `asked` is then the prompt itself. `track_id` is equal for one object in the frames
+    of a clip. A `crowd` is a region of many objects, as only a dataset that was read has it: no model answers
     with one.
     """
 
@@ -160,7 +160,7 @@ class Detection:
     mask: RLE
     track_id: int | None = None
     crowd: bool = False
-    source_id: int | str | None = None
+    asked: Prompt | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from autolabel.formats.base import ExportImage, FormatReport, Writer
 from autolabel.formats.images import ImageStore
 from autolabel.formats.tree import check_output, staged
 from autolabel.pipeline import manifest
+from autolabel.pipeline.flags import Flags
 from autolabel.pipeline.inventory import check_run, sources_of
 from autolabel.pipeline.results import Labelled, Run, Survey
 from autolabel.pipeline.summary import FORMAT_LIMIT, Summary
@@ -98,7 +99,11 @@ def _write(run: Run, found: Survey, summary: Summary, *, overwrite: bool, respli
                 out.add(entry, splits.get(entry.image))
         summary.failures.sort()
         _write_failures(folder / "failures.csv", summary.failures)
-        manifest.write(folder / "dataset.json", config, summary, out.reports, out.degradations)
+        flagged = out.flags.counts if out.flags else {}
+        manifest.write(folder / "dataset.json", config, summary, out.reports, out.degradations, flagged)
+        if flagged:
+            counts = ", ".join(f"{count} {reason}" for reason, count in sorted(flagged.items()))
+            summary.warnings.append(f"masks that don't fit their box: {counts}; flagged.csv lists them")
     summary.output = config.output
 
 
@@ -148,17 +153,21 @@ class _Export:
         self._dropped_file: IO[str] = (folder / "dropped.csv").open("w", encoding="utf-8", newline="")
         self._dropped = csv.writer(self._dropped_file, lineterminator="\n")
         self._dropped.writerow(["image", "class", "prompt", "confidence", "reason", "kept_by"])
+        boxes = any(p.box_xyxy for entry in run.asked.by_image.values() for p in entry.prompts)
+        self.flags = Flags(folder / "flagged.csv", run.categories) if boxes else None
         self.reports: dict[str, FormatReport] = {}
         self.degradations: Counter[str] = Counter()
         names = [category.name for category in run.categories]
         summary.splits = {s: {"images": 0, "instances": dict.fromkeys(names, 0)} for s in splits}
-        summary.prompts = {text: [0, 0] for category in run.categories for text in category.prompts}
+        summary.prompts = {prompt.text: [0, 0] for prompt in run.asked.texts}
 
     def __enter__(self) -> "_Export":
         return self
 
     def __exit__(self, failed: object, *_: object) -> None:
         self._dropped_file.close()
+        if self.flags:
+            self.flags.close()
         for name, writer in self._writers.items():
             self.reports[name] = writer.close()
         if self._images.links_failed:
@@ -185,7 +194,7 @@ class _Export:
             self._drop(image, drop.detection, drop.reason, drop.kept_by)
         self._summary.answered += len(answered)
         for detection in answered:
-            self._summary.prompts[detection.prompt][0] += 1
+            self._summary.prompts.setdefault(detection.prompt, [0, 0])[0] += 1
         if split:
             self._put(image, split)
 
@@ -200,6 +209,8 @@ class _Export:
                 self._summary.warnings.append(f"{name} leaves out {image.file_name}: {error}")
             for detection in not_held:
                 self._drop(image, detection, FORMAT_LIMIT + name, None)
+        if self.flags:
+            self.flags.add(image.file_name, image.detections)
         self._count(split, image.detections)
 
     def _count(self, split: str, kept: Sequence[Detection]) -> None:

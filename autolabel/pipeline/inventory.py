@@ -3,34 +3,18 @@
 import itertools
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
-from autolabel.backends import identity
 from autolabel.config import Config
 from autolabel.errors import ImageError, InputError, OutputError
+from autolabel.pipeline.question import Asked, Question
 from autolabel.sources import images
 from autolabel.sources.listing import list_images
 from autolabel.store import WHOLE_IMAGE, Exchange, FileRow, Store
 from autolabel.types import ImageItem, Prompt
 
 STORE = "answers.sqlite"
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What is asked about every image: the prompts in order, where (a cache key), and from which floor up."""
-
-    prompts: tuple[Prompt, ...]
-    source: str
-    floor: float
-
-
-def question(config: Config) -> Question:
-    """The question that `config` asks."""
-    prompts = tuple(Prompt(text, c.id) for c in config.categories for text in c.prompts)
-    return Question(prompts, identity(config.backend), config.label.confidence)
 
 
 def select(config: Config, limit: int | None = None) -> list[ImageItem]:
@@ -72,17 +56,27 @@ def identify(store: Store | None, item: ImageItem) -> FileRow:
 
 
 def whole_answers(store: Store, items: Sequence[ImageItem], asked: Question) -> dict[str, dict[str, int]]:
-    """Instances by prompt, by location, of the images that have every answer in a file that has not changed.
+    """Instances by prompt key, by location, of images that have every answer in a file that has not changed.
 
     The others are to be looked at one by one; so may be some that have every answer.
     """
+    places = [item.location for item in items]
+    kept: dict[bytes, tuple[FileRow, int, int, dict[str, int]]] = {}
+    for asker in asked.askers:
+        for path, entry in store.answered_files(places, asker.source, asker.floor).items():
+            kept.setdefault(path, entry)[3].update(entry[3])
     found = {}
-    texts = {prompt.text for prompt in asked.prompts}
-    kept = store.answered_files([item.location for item in items], asked.source, asked.floor)
     for item in items:
-        size, mtime_ns, instances = kept.get(os.fsencode(item.location), (0, 0, {}))
-        if texts <= instances.keys() and _unchanged(item, size, mtime_ns):
-            found[item.location] = instances
+        known = kept.get(os.fsencode(item.location))
+        if known is None:
+            continue
+        row, size, mtime_ns, instances = known
+        try:
+            keys = {prompt.key for prompt in asked.prompts(item.file_name, (row.width, row.height))}
+        except ImageError:
+            continue
+        if keys <= instances.keys() and _unchanged(item, size, mtime_ns):
+            found[item.location] = {key: instances[key] for key in keys}
     return found
 
 
@@ -99,32 +93,47 @@ def new_first(store: Store, items: Sequence[ImageItem]) -> list[ImageItem]:
     return new + [item for item, old in zip(items, seen, strict=True) if old]
 
 
-def missing(store: Store | None, image: bytes, asked: Question) -> tuple[Prompt, ...]:
-    """The prompts that no kept answer serves."""
-    kept = store.answered(image, asked.source, asked.floor) if store else {}
-    return tuple(prompt for prompt in asked.prompts if prompt.text not in kept)
+def missing(store: Store | None, image: bytes, asked: Question, prompts: Sequence[Prompt]) -> list[Prompt]:
+    """The prompts that no kept answer serves, those of one key once."""
+    by_key = {prompt.key: prompt for prompt in prompts}
+    for asker in asked.askers if store else ():
+        for key in store.answered(image, asker.source, asker.floor) if store else ():
+            if key in by_key and asked.asker(by_key[key]).source == asker.source:
+                del by_key[key]
+    return list(by_key.values())
 
 
-def unread(store: Store, image: bytes, asked: Question) -> list[Exchange]:
-    """The kept bodies that were not understood and could serve the question."""
-    return [e for e in store.unread(image, asked.source) if e.floor <= asked.floor]
+def instances(store: Store, image: bytes, asked: Question, prompts: Sequence[Prompt]) -> dict[str, int]:
+    """The number of instances that every prompt, by its key, has got."""
+    kept = {a.source: store.answered(image, a.source, a.floor) for a in asked.askers}
+    return {p.key: kept[asked.asker(p).source].get(p.key, 0) for p in prompts}
 
 
-def unpaid(store: Store | None, image: bytes, asked: Question) -> tuple[Prompt, ...]:
-    """The prompts to ask for: neither answered, nor to be read from a body that is kept."""
-    prompts = missing(store, image, asked)
-    paid = {text for e in unread(store, image, asked) for text in e.prompts} if store and prompts else set()
-    return tuple(prompt for prompt in prompts if prompt.text not in paid)
+def unread(store: Store, image: bytes, asker: Asked) -> list[Exchange]:
+    """The kept bodies that were not understood, and the requests without a clear answer, that could serve."""
+    return [e for e in store.unread(image, asker.source) if e.floor <= asker.floor]
 
 
-def why_unanswered(store: Store, image: bytes, asked: Question) -> str | None:
+def unpaid(store: Store | None, image: bytes, asked: Question, prompts: Sequence[Prompt]) -> list[Prompt]:
+    """The prompts to ask for: neither answered, nor to be read from a body that is kept, nor unclear."""
+    wanted = missing(store, image, asked, prompts)
+    if not store or not wanted:
+        return wanted
+    paid = {key for asker in asked.askers for e in unread(store, image, asker) for key in e.prompts}
+    return [prompt for prompt in wanted if prompt.key not in paid]
+
+
+def why_unanswered(store: Store, row: FileRow, asked: Question, prompts: Sequence[Prompt]) -> str | None:
     """The reason that an image has no whole answer; None where it has one."""
-    unanswered = missing(store, image, asked)
+    unanswered = missing(store, row.image, asked, prompts)
     if not unanswered:
-        return None
-    reasons = store.failures(image, asked.source)
-    texts = (*(prompt.text for prompt in unanswered), WHOLE_IMAGE)
-    return next((reasons[text] for text in texts if text in reasons), "not asked yet")
+        # nothing is asked where a dataset has no box in an image: then nobody has looked whether it is one
+        return None if row.width else "can't be read as an image"
+    reasons: dict[str, str] = {}
+    for asker in asked.askers:
+        reasons |= store.failures(row.image, asker.source)
+    keys = (*(prompt.key for prompt in unanswered), WHOLE_IMAGE)
+    return next((reasons[key] for key in keys if key in reasons), "not asked yet")
 
 
 def store_path(config: Config) -> Path:

@@ -7,7 +7,8 @@ from typing import NamedTuple
 from autolabel import filters
 from autolabel.config import Config
 from autolabel.errors import ImageError, InputError
-from autolabel.pipeline.inventory import Question, identify, question, select, store_path, why_unanswered
+from autolabel.pipeline.inventory import identify, select, store_path, why_unanswered
+from autolabel.pipeline.question import Question, question
 from autolabel.store import Store
 from autolabel.types import Category, Detection, ImageItem, ImageResult
 
@@ -45,7 +46,7 @@ class Run:
         self.store = Store(path)
         self.is_sample = items is not None
         self._items = items
-        self._asked: Question = question(config)
+        self.asked: Question = question(config)
 
     def __enter__(self) -> "Run":
         return self
@@ -61,7 +62,8 @@ class Run:
         for item in items:
             try:
                 row = identify(self.store, item)
-                reason = why_unanswered(self.store, row.image, self._asked)
+                prompts = self.asked.prompts(item.file_name, (row.width, row.height))
+                reason = why_unanswered(self.store, row, self.asked, prompts)
             except ImageError as error:
                 reason = str(error)
             if reason is None:
@@ -94,14 +96,16 @@ class Run:
 
         Raises ImageError where a labelling has just taken an answer away.
         """
-        rows = self.store.answers(entry.image, self._asked.source)
+        rows = {a.source: self.store.answers(entry.image, a.source) for a in self.asked.askers}
         detections: list[Detection] = []
         degradations: list[str] = []
-        for prompt in self._asked.prompts:
-            row = rows.get(prompt.text)
+        for prompt in self.asked.prompts(entry.item.file_name, (entry.width, entry.height)):
+            row = rows[self.asked.asker(prompt).source].get(prompt.key)
             if row is None:  # since the survey
                 raise ImageError("its answer was replaced by a labelling under way; export again after that")
-            detections += [replace(d, class_id=prompt.class_id) for d in row.detections]
+            detections += [
+                replace(d, class_id=prompt.class_id, prompt=prompt.text, asked=prompt) for d in row.detections
+            ]
             degradations += [name for name in row.degradations for _ in row.detections]
             degradations += ["no_score" for d in row.detections if d.confidence is None]
         return detections, degradations

@@ -143,4 +143,6 @@ def _annotation(
         annotation["score"] = detection.confidence
     if detection.track_id is not None:
         annotation["track_id"] = detection.track_id
+    if detection.asked is not None and detection.asked.source_id is not None:
+        annotation["source_id"] = detection.asked.source_id
     return annotation
