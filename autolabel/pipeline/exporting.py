@@ -49,6 +49,7 @@ def export(
         try:
             found = run.survey()
             summary = _summary(found, config)
+            summary.warnings += [run.asked.warning] if run.asked.warning else []
             _write(run, found, summary, overwrite=overwrite, resplit=resplit)
         except OSError as error:
             reason = f"{config.output} can't be written ({error.strerror}); the old dataset stays"

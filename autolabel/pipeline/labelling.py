@@ -141,6 +141,7 @@ class _Job:
         self.stopped: StopRun | None = None
         self.summary = Summary(images=len(items), run=config.run)
         self.summary.prompts = {prompt.text: [0, 0] for prompt in asked.texts}
+        self.summary.warnings += [asked.warning] if asked.warning else []
         # disable=None: no bar where stderr is not a terminal
         self.progress: tqdm[Any] = tqdm(total=len(items), unit="image", disable=None, leave=False)
         self._reported = time.monotonic()

@@ -1,10 +1,9 @@
 """Prompts for single images: boxes of a dataset, points and boxes by hand, exemplars. Asks nobody."""
 
-import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 import orjson
@@ -19,8 +18,6 @@ from autolabel.formats.reading import DatasetImage, Instance
 from autolabel.geometry import rle
 from autolabel.types import Box, Exemplar, Point, Prompt
 
-log = logging.getLogger(__name__)
-
 _FRAME = "label.boxes"
 
 
@@ -32,11 +29,12 @@ class ImagePrompts:
     wh: tuple[int, int] | None = None
 
 
-def boxes_of(config: Config, names: Sequence[str]) -> dict[str, ImagePrompts]:
-    """A prompt for every box of the dataset `label.boxes`, by the image's name among `names`.
+def boxes_of(config: Config, names: Sequence[str]) -> tuple[dict[str, ImagePrompts], str | None]:
+    """A prompt for every box of the dataset `label.boxes`, by the image's name among `names`; and a warning.
 
-    Classes are matched by name, images by file_name or by its end where only one image has it. What is left
-    out is counted in a warning. Raises ConfigError where nothing matches, InputError where it is no dataset.
+    Classes are matched by name, images by file_name, or where only one fits by its end and without suffix.
+    What is left out is counted in the warning. Raises ConfigError where nothing matches, InputError where it
+    is no dataset.
     """
     place = str(config.label.boxes)
     class_ids = {category.name: category.id for category in config.categories}
@@ -60,10 +58,8 @@ def boxes_of(config: Config, names: Sequence[str]) -> dict[str, ImagePrompts]:
         known = ", ".join(reader.classes[:10])
         raise ConfigError(f"{_FRAME}: no box of {place} is of your classes; it has {known}")
     left_out.update({"records that can't be read": findings.lost.total()} if findings.lost else {})
-    if left_out:
-        counts = ", ".join(f"{count} {what}" for what, count in sorted(left_out.items()))
-        log.warning("%s: %s: left out are %s", _FRAME, place, counts)
-    return found
+    counts = ", ".join(f"{count} {what}" for what, count in sorted(left_out.items()))
+    return found, f"{_FRAME}: of {place} are left out: {counts}" if left_out else None
 
 
 def prompts_by_hand(config: Config, names: Sequence[str]) -> dict[str, tuple[Prompt, ...]]:
@@ -168,25 +164,31 @@ def _box_of(instance: Instance) -> Box | None:
 
 
 class _Names:
-    """File names, to be found by the whole or by an end that begins at a folder."""
+    """File names, to be found by the whole, or by an end that begins at a folder, whatever the suffix."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self._names = set(names)
-        self._by_last: dict[str, list[str]] = defaultdict(list)
+        self._by_stem: dict[str, list[str]] = defaultdict(list)
         for name in names:
-            self._by_last[name.rpartition("/")[2]].append(name)
+            self._by_stem[PurePosixPath(name).stem].append(name)
 
     def find(self, name: str) -> str | None:
         """The name that is meant; None where there is none. Raises InputError where there are two."""
         if name in self._names:
             return name
+        plain = _plain(name)
         alike = [
             other
-            for other in self._by_last.get(name.rpartition("/")[2], ())
-            if f"/{other}".endswith(f"/{name}") or f"/{name}".endswith(f"/{other}")
+            for other in self._by_stem.get(PurePosixPath(name).stem, ())
+            if _plain(other).endswith(plain) or plain.endswith(_plain(other))
         ]
         if len(alike) > 1:
             raise InputError(
                 f"{_FRAME}: {name} may be {alike[0]} or {alike[1]}; name images as yours are named"
             )
         return alike[0] if alike else None
+
+
+def _plain(name: str) -> str:
+    """A name without its suffix, beginning with a slash."""
+    return f"/{PurePosixPath(name).with_suffix('')}"

@@ -37,6 +37,7 @@ class Question:
     text: Asked | None
     visual: Asked | None
     place: str = ""
+    warning: str | None = None
 
     @property
     def askers(self) -> list[Asked]:
@@ -77,8 +78,9 @@ def question(config: Config) -> Question:
     names = [item.file_name for item in list_images(config.images)] if special else []
     texts = () if config.label.boxes else _texts(config.categories, limits)
     by_image: dict[str, ImagePrompts] = {}
+    warning = None
     if config.label.boxes:
-        by_image = boxes_of(config, names)
+        by_image, warning = boxes_of(config, names)
     elif texts:
         for name, exemplars in exemplars_of(config, names).items():
             by_image[name] = ImagePrompts(tuple(_shown(prompt, exemplars) for prompt in texts))
@@ -91,6 +93,7 @@ def question(config: Config) -> Question:
         text=_asked(config, config.backend) if texts else None,
         visual=_asked(config, visual) if config.label.boxes or config.label.prompts else None,
         place=config.label.boxes or config.label.prompts or "",
+        warning=warning,
     )
     _check(config, asked, limits)
     return asked
