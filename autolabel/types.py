@@ -69,6 +69,20 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
+class Footage:
+    """Frames of one clip as a host gets them: upright, `width` x `height` px, in the order of time.
+
+    `paths` are JPEG files, one a frame; `times_s` are their times from the clip's beginning.
+    """
+
+    file_name: str
+    width: int
+    height: int
+    paths: tuple[Path, ...]
+    times_s: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Category:
     """A class of the dataset with the thresholds that hold for it. `id` counts from 0."""
 
