@@ -55,6 +55,42 @@ class ImageItem:
 
 
 @dataclass(frozen=True, slots=True)
+class Clip:
+    """A video of which frames are images: its name, its content (a digest), its upright size in px."""
+
+    file_name: str
+    content: bytes
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class FrameItem(ImageItem):
+    """A frame of a clip: its `number` there, from 0, and its time from the clip's beginning."""
+
+    clip: Clip
+    number: int
+    time_s: float
+
+    def __init__(self, file_name: str, path: str | Path, clip: Clip, number: int, time_s: float) -> None:
+        ImageItem.__init__(self, file_name, path)
+        object.__setattr__(self, "clip", clip)
+        object.__setattr__(self, "number", number)
+        object.__setattr__(self, "time_s", time_s)
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class LostItem(ImageItem):
+    """An image, or a whole clip, that can't be had, and why."""
+
+    reason: str
+
+    def __init__(self, file_name: str, path: str | Path, reason: str) -> None:
+        ImageItem.__init__(self, file_name, path)
+        object.__setattr__(self, "reason", reason)
+
+
+@dataclass(frozen=True, slots=True)
 class Picture:
     """An upright image as a host gets it: within the host's limits and without metadata.
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from autolabel.backends.base import Backend, BackendClass, Limits, Meter, Model
+from autolabel.backends.base import Backend, BackendClass, Limits, Meter, Model, Tracker
 from autolabel.config import BackendConfig
 from autolabel.errors import ConfigError
 
@@ -32,11 +32,15 @@ def open_backend(settings: BackendConfig, *, floor: float, meter: Meter, stop: t
     `floor` is the lowest confidence that is asked for; a `stop` that is set ends every wait.
     Raises ConfigError for an unknown name or model, a missing key, or answers that can't be read.
     """
-    from autolabel.backends.metered import Metered  # noqa: PLC0415  (what is free needs no rate)
+    from autolabel.backends.metered import Metered, MeteredTracker  # noqa: PLC0415  (not for the rest)
 
     found = _backend_class(settings)
     backend = found(settings, floor=floor, meter=meter, stop=stop)
-    return backend if found.METERED or backend.limits.free else Metered(backend, meter=meter, stop=stop)
+    if found.METERED or backend.limits.free:
+        return backend
+    if isinstance(backend, Tracker):
+        return MeteredTracker(backend, meter=meter, stop=stop)
+    return Metered(backend, meter=meter, stop=stop)
 
 
 def limits_of(settings: BackendConfig) -> Limits:

@@ -109,6 +109,7 @@ class Meter:
             self.retries += sent and retry
 
 
+@runtime_checkable
 class Backend(Protocol):
     """One file per host or model. Resizing, chunking, scaling back and keeping are not its business."""
 
@@ -155,7 +156,7 @@ class Queued(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Tracks:
-    """Detections of every frame, in the frames' own px, with a `track_id` each; and the body they are from."""
+    """Detections of every frame, in the frames' px, each with a `track_id`; and the body read for them."""
 
     frames: list[list[Detection]]
     body: bytes = b""
@@ -164,7 +165,7 @@ class Tracks:
 
 @runtime_checkable
 class Tracker(Protocol):
-    """A backend that takes whole clips (`limits.clips`); one that takes single images too is also a Backend."""
+    """A backend that takes whole clips (`limits.clips`); one that takes images too is also a Backend."""
 
     @property
     def limits(self) -> Limits:
@@ -172,7 +173,7 @@ class Tracker(Protocol):
         ...
 
     def track(self, footage: Footage, prompts: Sequence[Prompt]) -> Tracks:
-        """Ask for all `prompts` (texts, at most `limits.max_prompts`) in one clip. Raises as `predict` does."""
+        """Ask for `prompts` (texts, at most `limits.max_prompts`) in one clip. Raises as `predict` does."""
         ...
 
     def read_tracks(self, body: bytes, footage: Footage, prompts: Sequence[Prompt]) -> Tracks:

@@ -25,7 +25,7 @@ from autolabel.pipeline.inventory import check_run, sources_of
 from autolabel.pipeline.results import Labelled, Run, Survey
 from autolabel.pipeline.summary import FORMAT_LIMIT, Summary
 from autolabel.splits import SPLITS, assign
-from autolabel.types import Category, Detection, ImageItem
+from autolabel.types import Category, Detection, FrameItem, ImageItem
 
 log = logging.getLogger(__name__)
 
@@ -109,11 +109,19 @@ def _write(run: Run, found: Survey, summary: Summary, *, overwrite: bool, respli
 
 
 def _splits(run: Run, entries: Sequence[Labelled], summary: Summary, *, resplit: bool) -> dict[bytes, str]:
-    """Assign the images that have no split yet, record that, and point out what the record contradicts."""
+    """Assign the images that have no split yet, record that, and point out what the record contradicts.
+
+    The frames of a clip share the clip's, but for those that `last_part` gave to val.
+    """
     settings = run.config.split
     kept = {} if resplit else run.store.splits()
-    assigned = assign([entry.image for entry in entries], kept, settings.shares, settings.seed)
-    moved = sum(kept.get(image, split) != split for image, split in assigned.items())
+    units = [entry.unit for entry in entries if entry.image not in kept]
+    units += [entry.image for entry in entries if entry.image in kept]
+    assigned = assign(units, kept, settings.shares, settings.seed)
+    of_clip = all(isinstance(entry.item, FrameItem) for entry in entries)
+    if of_clip and settings.val > 0 and len(set(units)) == 1 and "val" not in assigned.values():
+        assigned |= _last_part(entries, settings.val, summary)
+    moved = sum(kept.get(unit, split) != split for unit, split in assigned.items())
     if moved:
         summary.warnings.append(f"val would have been empty: {moved} image(s) moved there from another split")
     now = orjson.dumps({**settings.shares, "seed": settings.seed}).decode()
@@ -125,11 +133,21 @@ def _splits(run: Run, entries: Sequence[Labelled], summary: Summary, *, resplit:
         )
     with run.store.transaction():
         # a sample may need an image of train as its val: the whole folder does not
-        lasting = {image: split for image, split in assigned.items() if kept.get(image, split) == split}
+        lasting = {unit: split for unit, split in assigned.items() if kept.get(unit, split) == split}
         run.store.put_splits(lasting if run.is_sample else assigned, afresh=resplit and not run.is_sample)
         if then is None:
             run.store.put_note("split", now)
-    return assigned
+    return {entry.image: assigned.get(entry.image) or assigned[entry.unit] for entry in entries}
+
+
+def _last_part(entries: Sequence[Labelled], share: float, summary: Summary) -> dict[bytes, str]:
+    """Val, for the last part of the images of one clip: where there is no other, val would be empty."""
+    count = min(len(entries) - 1, max(1, round(share * len(entries))))
+    if count < 1:
+        return {}
+    ordered = sorted(entries, key=lambda entry: entry.item.file_name)
+    summary.notes.append(f"there is one clip only: val is the last {count} of its {len(entries)} frames")
+    return {entry.image: "val" for entry in ordered[-count:]}
 
 
 class _Export:
@@ -182,7 +200,10 @@ class _Export:
         try:
             answered, degradations = self._run.answers(entry)
             kept, dropped = filters.apply(answered, self._run.categories, self._run.config.filter)
-            image = ExportImage(item.file_name, item.path, entry.width, entry.height, split or "", kept)
+            frame = item if isinstance(item, FrameItem) else None
+            image = ExportImage(
+                item.file_name, item.path, entry.width, entry.height, split or "", kept, frame
+            )
             if split and self._run.config.export.images != "none":
                 self._images.open(image)
         except ImageError as error:  # the file has changed or gone since it was labelled

@@ -15,7 +15,7 @@ from typing import Any
 from tqdm import tqdm
 
 from autolabel.backends import open_backend
-from autolabel.backends.base import Backend, Meter, Queued
+from autolabel.backends.base import Backend, Meter, Queued, QueuedTracker, Tracker
 from autolabel.config import Config
 from autolabel.engines.local import run_local
 from autolabel.errors import (
@@ -25,11 +25,21 @@ from autolabel.errors import (
     SameRefusal,
     StopRun,
 )
-from autolabel.labeler import Ask, Asker, Labeler, Record, Task, to_frame
+from autolabel.labeler import (
+    Ask,
+    Asker,
+    ClipLabeler,
+    ClipRecord,
+    ClipTask,
+    Labeler,
+    Record,
+    Task,
+    to_frame,
+)
+from autolabel.labeler.talk import INTERRUPTED
 from autolabel.pipeline.inventory import (
     identify,
     instances,
-    missing,
     new_first,
     select,
     store_path,
@@ -37,10 +47,10 @@ from autolabel.pipeline.inventory import (
     whole_answers,
     why_unanswered,
 )
-from autolabel.pipeline.question import Asked, Question, question
+from autolabel.pipeline.question import Asked, Question, check_items, question
 from autolabel.pipeline.summary import Summary
 from autolabel.store import Exchange, FileRow, Store, StoreError
-from autolabel.types import ImageItem, Prompt
+from autolabel.types import FrameItem, ImageItem, Prompt
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +77,7 @@ def label(
     items = select(config, limit) if items is None else items
     stop = threading.Event()
     asked = question(config)
+    check_items(asked, items)
     with ExitStack() as stack:
         lines = [_open(config, asker, stop, stack) for asker in asked.askers]
         store = stack.enter_context(Store(store_path(config)))
@@ -149,6 +160,7 @@ class _Job:
     def work(self) -> None:
         """Label every image; afterwards those whose content was under way under another name."""
         items = new_first(self._store, self._items)
+        self._track(items)
         self._run(items)
         if self._stop.is_set():
             # what an earlier run has answered counts as labelled, also where this one did not come to it
@@ -194,47 +206,56 @@ class _Job:
         if row.image in self._under_way:
             self._postponed.append((item, row, prompts))
             return None
-        asks = self._asks(row, prompts)
+        asks = self._asks(item, row, prompts)
         if not asks:
             self._count(item, row, prompts)
             return None
         self._under_way.add(row.image)
         return Task(item, row.image, asks)
 
-    def _asks(self, row: FileRow, prompts: Sequence[Prompt]) -> tuple[Ask, ...]:
+    def _asks(self, item: ImageItem, row: FileRow, prompts: Sequence[Prompt]) -> tuple[Ask, ...]:
         """What to ask of whom. What a host sent before and was not understood is read again first."""
-        wanted = missing(self._store, row.image, self._asked, prompts)
-        asks = []
-        for source, line in self._lines.items():
-            mine = {p.key: p for p in prompts if self._asked.asker(p).source == source}
-            if line.backend.limits.free:
-                asks += [Ask(source, tuple(mine.values()))] if mine else []
+        found = []
+        for source, (asker, by_key) in self._asked.by_source(prompts, item).items():
+            line = self._lines[asker.source]
+            if source != asker.source:  # it is tracked through its clip
                 continue
-            mine = {p.key: p for p in wanted if p.key in mine}
+            if line.backend.limits.free:
+                found.append(Ask(source, tuple(by_key.values())))
+                continue
+            kept = self._store.answered(row.image, source, asker.floor)
+            wanted = {key: prompt for key, prompt in by_key.items() if key not in kept}
             accepted = []
-            for exchange in unread(self._store, row.image, line.asked) if mine else []:
-                by_key = [
-                    mine.get(key, Prompt(key.partition("\n")[0], 0, key=key)) for key in exchange.prompts
-                ]
+            for exchange in unread(self._store, row.image, source, asker.floor) if wanted else []:
+                asked = _prompts_of(exchange, by_key)
                 if exchange.body and isinstance(line.backend, Queued) and not self._retry_unclear:
-                    accepted.append((exchange, tuple(by_key)))
-                elif not self._read_again(line, row, exchange, by_key) and self._retry_unclear:
+                    accepted.append((exchange, asked))
+                elif not self._read_again(line.backend, source, row, exchange, asked) and self._retry_unclear:
                     continue
-                mine = {key: prompt for key, prompt in mine.items() if key not in exchange.prompts}
-            if mine or accepted:
-                asks.append(Ask(source, tuple(mine.values()), tuple(accepted)))
-        return tuple(asks)
+                wanted = {key: prompt for key, prompt in wanted.items() if key not in exchange.prompts}
+            if wanted or accepted:
+                found.append(Ask(source, tuple(wanted.values()), tuple(accepted)))
+        return tuple(found)
 
-    def _read_again(self, line: _Line, row: FileRow, exchange: Exchange, prompts: Sequence[Prompt]) -> bool:
+    def _read_again(
+        self,
+        backend: Backend | Tracker,
+        source: str,
+        row: FileRow,
+        exchange: Exchange,
+        prompts: Sequence[Prompt],
+    ) -> bool:
         wh = (row.width, row.height)
         size = (exchange.sent_wh[1], exchange.sent_wh[0])
+        if not isinstance(backend, Backend):
+            return False
         try:
-            answer = line.backend.read(exchange.body or b"", size, prompts)
+            answer = backend.read(exchange.body or b"", size, prompts)
         except AnswerError:
             return False
         detections = tuple(to_frame(answer.detections, wh))
         read = replace(exchange, detections=detections, degradations=answer.degradations, reason=None)
-        self._store.put(row.image, line.asked.source, wh, [read])
+        self._store.put(row.image, source, wh, [read])
         return True
 
     def _keep(self, record: Record) -> None:
@@ -248,7 +269,7 @@ class _Job:
         if record.stop is not None:
             self.stopped = self.stopped or record.stop
             self._stop.set()
-        elif record.refusal != "interrupted":
+        elif record.refusal != INTERRUPTED:
             self._watch(record)
             if record.reason is not None:
                 self._fail(task.item, record.reason)
@@ -258,7 +279,76 @@ class _Job:
         if not self._free:  # what is free would be asked again under another name, which may say otherwise
             self._under_way.discard(task.image)
 
-    def _watch(self, record: Record) -> None:
+    def _track(self, items: Sequence[ImageItem]) -> None:
+        """Ask about whole clips; their frames are looked at afterwards, as all images are."""
+        asker = self._asked.text
+        if asker is None or not asker.limits.clips:
+            return
+        clips: dict[str, list[FrameItem]] = {}
+        for item in sorted(items, key=lambda item: item.file_name):
+            if isinstance(item, FrameItem):
+                clips.setdefault(item.clip.file_name, []).append(item)
+        line = self._lines[asker.source]
+        worker = ClipLabeler(
+            {asker.source: Asker(line.backend, asker.floor)},
+            at_once=self._workers,
+            stop=self._stop,
+            journal=_Journal(self._store.path),
+        )
+        tasks = (self._clip_task(asker, frames) for frames in clips.values())
+        run_local(tasks, worker, self._keep_clip, workers=self._workers, stop=self._stop)
+
+    def _clip_task(self, asker: Asked, frames: Sequence[FrameItem]) -> ClipTask | None:
+        """What a clip still needs: every prompt that any of its frames lacks."""
+        try:
+            images = [identify(self._store, frame).image for frame in frames]
+        except ImageError:
+            return None  # its frames will say why
+        by_key = {prompt.key: prompt for prompt in self._asked.texts}
+        sources = [asker.source_of(self._asked.texts[0], frame) for frame in frames]
+        wanted: dict[str, Prompt] = {}
+        kept: list[Exchange] = []
+        for image, source in zip(images, sources, strict=True):
+            answered = self._store.answered(image, source, asker.floor)
+            wanted |= {key: prompt for key, prompt in by_key.items() if key not in answered}
+            kept += unread(self._store, image, source, asker.floor)
+        backend = self._lines[asker.source].backend
+        accepted: list[tuple[Exchange, tuple[Prompt, ...]]] = []
+        again: list[tuple[Exchange, tuple[Prompt, ...]]] = []
+        for exchange in kept if wanted else ():
+            queued = exchange.body and isinstance(backend, QueuedTracker)
+            (accepted if queued else again).append((exchange, _prompts_of(exchange, by_key)))
+            wanted = {key: prompt for key, prompt in wanted.items() if key not in exchange.prompts}
+        if self._retry_unclear:
+            wanted |= {p.key: p for _, asked in (*accepted, *again) for p in asked if p.key in by_key}
+            accepted, again = [], []
+        if not (wanted or accepted or again):
+            return None
+        log.info("%s: asking about %d frames", frames[0].clip.file_name, len(frames))
+        return ClipTask(
+            asker.source,
+            tuple(frames),
+            tuple(images),
+            tuple(sources),
+            tuple(wanted.values()),
+            tuple(accepted),
+            tuple(again),
+        )
+
+    def _keep_clip(self, record: ClipRecord) -> None:
+        """Store what came for the frames of a clip, in one commit."""
+        task = record.task
+        wh = (task.frames[0].clip.width, task.frames[0].clip.height)
+        with self._store.transaction():
+            for place, exchange in record.exchanges:
+                self._store.put(task.images[place], exchange.source, wh, [exchange])
+        if record.stop is not None:
+            self.stopped = self.stopped or record.stop
+            self._stop.set()
+        elif record.refusal != INTERRUPTED:
+            self._watch(record)
+
+    def _watch(self, record: Record | ClipRecord) -> None:
         """End the run where the images in a row met the same refusal."""
         if record.refusal is None:
             if record.reason is None:  # a broken file says nothing of the host
@@ -274,11 +364,11 @@ class _Job:
             self._stop.set()
 
     def _count(self, item: ImageItem, row: FileRow, prompts: Sequence[Prompt]) -> None:
-        reason = why_unanswered(self._store, row, self._asked, prompts)
+        reason = why_unanswered(self._store, item, row, self._asked, prompts)
         if reason is not None:
             self._fail(item, reason)
             return
-        self._count_answers(item, instances(self._store, row.image, self._asked, prompts))
+        self._count_answers(item, instances(self._store, item, row.image, self._asked, prompts))
 
     def _count_answers(self, item: ImageItem, kept: Mapping[str, int]) -> None:
         self.summary.labelled += 1
@@ -319,6 +409,11 @@ class _Job:
         summary.cost = sum(costs) if len(costs) == len(meters) else None
         summary.answered = sum(hits[0] for hits in summary.prompts.values())
         summary.failures.sort()
+
+
+def _prompts_of(exchange: Exchange, by_key: Mapping[str, Prompt]) -> tuple[Prompt, ...]:
+    """The prompts of a kept exchange, also those that are not asked for any more."""
+    return tuple(by_key.get(key) or Prompt(key.partition("\n")[0], 0, key=key) for key in exchange.prompts)
 
 
 class _Journal:

@@ -38,6 +38,7 @@ def write(
         "classes": [category.name for category in config.categories],
         "images": {"labelled": summary.labelled, "failed": summary.failed},
         "splits": summary.splits,
+        "notes": summary.notes,
         "instances": {"answered": summary.answered, "exported": summary.exported},
         "dropped": dict(sorted(summary.dropped.items())),
         "flagged": dict(sorted(flagged.items())),

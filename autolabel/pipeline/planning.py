@@ -10,8 +10,9 @@ from autolabel.config import Config
 from autolabel.errors import ImageError
 from autolabel.labeler import chunks
 from autolabel.pipeline.inventory import identify, select, store_path, unpaid
-from autolabel.pipeline.question import question
+from autolabel.pipeline.question import check_items, question
 from autolabel.store import FileRow, Store
+from autolabel.types import FrameItem
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,28 +37,35 @@ def plan(config: Config, *, limit: int | None = None) -> Plan:
 
     Raises UsageError.
     """
-    items = select(config, limit)
+    items = select(config, limit, extract=False)
     asked = question(config)
+    check_items(asked, items)
     path = store_path(config)
     requests = Counter[str]()
     cached = 0
-    seen: set[bytes] = set()
+    seen: set[tuple[bytes, str]] = set()
     with Store(path) if path.exists() else nullcontext() as store:
         for item in items:
             try:
                 # without a store nothing is kept, and the contents need not be read
-                row = identify(store, item) if store else FileRow(item.file_name.encode(), 0, 0)
-                wanted = unpaid(
-                    store, row.image, asked, asked.prompts(item.file_name, (row.width, row.height))
-                )
+                to_read = store is not None and not (isinstance(item, FrameItem) and not item.path.exists())
+                row = identify(store, item) if to_read else FileRow(item.file_name.encode(), 0, 0)
+                prompts = asked.prompts(item.file_name, (row.width, row.height))
             except ImageError:
                 continue
+            wanted = unpaid(store, item, row.image, asked, prompts)
             cached += not wanted
-            if row.image not in seen:
-                for asker in asked.askers:
-                    mine = [prompt for prompt in wanted if asked.asker(prompt) == asker]
-                    requests[asker.source] += len(chunks(mine, asker.limits))
-            seen.add(row.image)
+            for asker in asked.askers:
+                mine = [prompt for prompt in wanted if asked.asker(prompt).source == asker.source]
+                # a clip is asked about as a whole, for all that any of its frames lacks
+                unit = item.clip.file_name.encode() if isinstance(item, FrameItem) else b""
+                tracked = [p for p in mine if asker.tracks(p, item) and (unit, p.key) not in seen]
+                seen.update((unit, prompt.key) for prompt in tracked)
+                still = [p for p in mine if not asker.tracks(p, item) and (row.image, p.key) not in seen]
+                seen.update((row.image, prompt.key) for prompt in still)
+                requests[asker.source] += len(chunks(tracked, asker.limits)) + len(
+                    chunks(still, asker.limits)
+                )
     spent = [_spent(asker.limits, requests[asker.source]) for asker in asked.askers]
     return Plan(
         images=len(items),

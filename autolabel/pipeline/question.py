@@ -2,14 +2,16 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import cast
 
 from autolabel.backends import identity, limits_of
 from autolabel.backends.base import Limits
 from autolabel.config import BackendConfig, Config
 from autolabel.errors import ConfigError, ImageError
+from autolabel.pipeline.clips import with_frames
 from autolabel.pipeline.prompting import ImagePrompts, boxes_of, exemplars_of, prompts_by_hand
 from autolabel.sources.listing import list_images
-from autolabel.types import Box, Category, Exemplar, Prompt
+from autolabel.types import Box, Category, Exemplar, FrameItem, ImageItem, LostItem, Prompt
 
 GRABCUT = BackendConfig(name="grabcut")
 
@@ -22,6 +24,20 @@ class Asked:
     limits: Limits
     source: str
     floor: float
+    frames: str = ""  # which frames of a clip are asked about together
+
+    def source_of(self, prompt: Prompt, item: ImageItem) -> str:
+        """What its answer is kept under, beside the content: of a tracked frame with clip and number."""
+        if not self.tracks(prompt, item):
+            return self.source
+        frame = cast(FrameItem, item)
+        of = f'{{"clip":"{frame.clip.content.hex()}","frame":{frame.number},"of":{self.frames}}}'
+        return f"{self.source}\n{of}"
+
+    def tracks(self, prompt: Prompt, item: ImageItem) -> bool:
+        """Whether a prompt is asked about the whole clip that an image is a frame of."""
+        is_text = not prompt.is_visual and not prompt.exemplars
+        return self.limits.clips and is_text and isinstance(item, FrameItem)
 
 
 @dataclass(frozen=True)
@@ -52,6 +68,16 @@ class Question:
             raise ValueError(f"nobody is asked for {prompt.key!r}")
         return asked
 
+    def by_source(
+        self, prompts: Iterable[Prompt], item: ImageItem
+    ) -> dict[str, tuple[Asked, dict[str, Prompt]]]:
+        """The prompts of an image by the source of their answers: who is asked, and the prompts by key."""
+        found: dict[str, tuple[Asked, dict[str, Prompt]]] = {}
+        for prompt in prompts:
+            asked = self.asker(prompt)
+            found.setdefault(asked.source_of(prompt, item), (asked, {}))[1][prompt.key] = prompt
+        return found
+
     def prompts(self, file_name: str, wh: tuple[int, int]) -> tuple[Prompt, ...]:
         """What is asked about an image of `wh` upright px; boxes are cut at its edges.
 
@@ -75,7 +101,8 @@ def question(config: Config) -> Question:
     limits = limits_of(config.backend)
     visual = visual_backend(config)
     special = config.label.boxes or config.label.prompts or any(item.exemplars for item in config.classes)
-    names = [item.file_name for item in list_images(config.images)] if special else []
+    listed = with_frames(list_images(config.images), config, extract=False) if special else []
+    names = [item.file_name for item in listed]
     texts = () if config.label.boxes else _texts(config.categories, limits)
     by_image: dict[str, ImagePrompts] = {}
     warning = None
@@ -97,6 +124,16 @@ def question(config: Config) -> Question:
     )
     _check(config, asked, limits)
     return asked
+
+
+def check_items(asked: Question, items: Iterable[ImageItem]) -> None:
+    """Raise ConfigError for an image that is no frame where texts are asked about whole clips only."""
+    if asked.text is None or asked.text.limits.images:
+        return
+    for item in items:
+        if not isinstance(item, FrameItem | LostItem):
+            name = _name(asked.text.settings)
+            raise ConfigError(f"{name} takes videos only, and {item.file_name} is an image; choose another")
 
 
 def visual_backend(config: Config) -> BackendConfig:
@@ -123,7 +160,8 @@ def _shown(prompt: Prompt, exemplars: Mapping[int, tuple[Exemplar, ...]]) -> Pro
 
 
 def _asked(config: Config, settings: BackendConfig) -> Asked:
-    return Asked(settings, limits_of(settings), identity(settings), config.label.confidence)
+    frames = config.video.model_dump_json()
+    return Asked(settings, limits_of(settings), identity(settings), config.label.confidence, frames)
 
 
 def _check(config: Config, asked: Question, limits: Limits) -> None:

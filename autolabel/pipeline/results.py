@@ -10,7 +10,7 @@ from autolabel.errors import ImageError, InputError
 from autolabel.pipeline.inventory import identify, select, store_path, why_unanswered
 from autolabel.pipeline.question import Question, question
 from autolabel.store import Store
-from autolabel.types import Category, Detection, ImageItem, ImageResult
+from autolabel.types import Category, Detection, FrameItem, ImageItem, ImageResult
 
 
 class Labelled(NamedTuple):
@@ -20,6 +20,11 @@ class Labelled(NamedTuple):
     image: bytes
     width: int
     height: int
+
+    @property
+    def unit(self) -> bytes:
+        """What gets a split: the image's content, or that of the clip that it is a frame of."""
+        return self.item.clip.content if isinstance(self.item, FrameItem) else self.image
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ class Run:
             try:
                 row = identify(self.store, item)
                 prompts = self.asked.prompts(item.file_name, (row.width, row.height))
-                reason = why_unanswered(self.store, row, self.asked, prompts)
+                reason = why_unanswered(self.store, item, row, self.asked, prompts)
             except ImageError as error:
                 reason = str(error)
             if reason is None:
@@ -96,11 +101,13 @@ class Run:
 
         Raises ImageError where a labelling has just taken an answer away.
         """
-        rows = {a.source: self.store.answers(entry.image, a.source) for a in self.asked.askers}
+        prompts = self.asked.prompts(entry.item.file_name, (entry.width, entry.height))
+        sources = self.asked.by_source(prompts, entry.item)
+        rows = {source: self.store.answers(entry.image, source) for source in sources}
         detections: list[Detection] = []
         degradations: list[str] = []
-        for prompt in self.asked.prompts(entry.item.file_name, (entry.width, entry.height)):
-            row = rows[self.asked.asker(prompt).source].get(prompt.key)
+        for prompt in prompts:
+            row = rows[self.asked.asker(prompt).source_of(prompt, entry.item)].get(prompt.key)
             if row is None:  # since the survey
                 raise ImageError("its answer was replaced by a labelling under way; export again after that")
             detections += [

@@ -1,28 +1,31 @@
-"""The worker: one image in, one record out. It never raises, keeps no state but its backends, and touches the
-store only through the journal that it is given, so that any engine can run it in threads or processes.
-"""
+"""The worker for images: one in, one record out."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from threading import Event, Semaphore
-from typing import Protocol
 
 from autolabel.backends.base import Answer, Backend, Limits, Queued
 from autolabel.config import redact
-from autolabel.errors import AnswerError, ImageError, RefusedError, StopRun
+from autolabel.errors import ImageError, StopRun
 from autolabel.geometry import rle
+from autolabel.labeler.talk import (
+    INTERRUPTED,
+    NOT_UNDERSTOOD,
+    Asker,
+    Desk,
+    Ended,
+    Journal,
+    Note,
+    noted,
+    settled,
+)
 from autolabel.sources import images
 from autolabel.store import WHOLE_IMAGE, Exchange
 from autolabel.types import Box, Detection, ImageItem, Picture, Prompt
 
 log = logging.getLogger(__name__)
-
-UNCLEAR = (
-    "outcome unclear: the request was under way when the run ended; --retry-unclear asks (and pays) again"
-)
-ACCEPTED = "the host has accepted it and not answered yet; run again to fetch the answer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,26 +65,6 @@ class Record:
         return next((exchange.reason for exchange in self.exchanges if exchange.reason), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Asker:
-    """A backend, and the confidence that it is asked from."""
-
-    backend: Backend
-    floor: float
-
-
-class Journal(Protocol):
-    """Remembers requests that may be billed before their answers come, should the process die meanwhile."""
-
-    def put_pending(self, image: bytes, source: str, exchange: Exchange) -> None:
-        """Note that a request is about to be sent, or was accepted."""
-        ...
-
-    def drop_pending(self, image: bytes, source: str, prompts: Iterable[str]) -> None:
-        """Forget a note."""
-        ...
-
-
 class Labeler:
     """Asks for the prompts of a task, by source of `askers`, `at_once` requests at a time.
 
@@ -92,13 +75,8 @@ class Labeler:
     def __init__(
         self, askers: Mapping[str, Asker], *, at_once: int, stop: Event, journal: Journal | None = None
     ) -> None:
-        self._askers = {
-            source: replace(asker, floor=asker.floor if asker.backend.limits.threshold else 0.0)
-            for source, asker in askers.items()
-        }
-        self._slots = Semaphore(at_once)
-        self._stop = stop
-        self._journal = journal
+        self._askers = askers
+        self._desk = Desk(Semaphore(at_once), stop, journal)
 
     def __call__(self, task: Task) -> Record:
         """Label one image. Whatever goes wrong is in the record."""
@@ -131,17 +109,10 @@ class Labeler:
         self, task: Task, data: bytes, info: images.Info
     ) -> Iterator[tuple[Exchange | None, str | None]]:
         """Yield what came of each request, and the kind of its refusal; earlier accepted jobs come first."""
+        wh = (info.width, info.height)
         for ask in task.asks:
             asker = self._askers[ask.source]
-            talk = _Talk(
-                asker,
-                ask.source,
-                task.image,
-                (info.width, info.height),
-                self._slots,
-                self._stop,
-                self._journal,
-            )
+            talk = _Talk(asker, ask.source, task.image, wh, self._desk)
             for accepted, prompts in ask.accepted:
                 yield talk.resume(accepted, prompts)
             if ask.prompts:
@@ -158,81 +129,69 @@ class _Talk:
     source: str
     image: bytes
     wh: tuple[int, int]
-    slots: Semaphore
-    stop: Event
-    journal: Journal | None
+    desk: Desk
 
     def ask(self, picture: Picture, prompts: Sequence[Prompt]) -> tuple[Exchange | None, str | None]:
         sent_wh = (picture.width, picture.height)
         scaled = [_in_frame(prompt, self.wh, sent_wh) for prompt in prompts]
-        return self._settled(sent_wh, prompts, lambda: self._answer(picture, scaled))
+        ended = settled(self.desk, lambda: self._answer(picture, scaled))
+        return self._outcome(ended, sent_wh, prompts)
 
     def resume(self, accepted: Exchange, prompts: Sequence[Prompt]) -> tuple[Exchange | None, str | None]:
-        backend, size = self.asker.backend, (accepted.sent_wh[1], accepted.sent_wh[0])
+        backend, (width, height) = self.asker.backend, accepted.sent_wh
         if not isinstance(backend, Queued):
             return None, None
-        return self._settled(
-            accepted.sent_wh, prompts, lambda: backend.resume(accepted.body or b"", size, prompts)
-        )
+        body = accepted.body or b""
+        ended = settled(self.desk, lambda: backend.resume(body, (height, width), prompts))
+        return self._outcome(ended, accepted.sent_wh, prompts)
 
     def _answer(self, picture: Picture, prompts: Sequence[Prompt]) -> Answer:
-        """Ask; where a second request could be billed again, with a note of it, should the process die."""
-        backend = self.asker.backend
-        if not backend.limits.bills_once or self.journal is None:
+        backend, journal = self.asker.backend, self.desk.journal
+        if not isinstance(backend, Backend):
+            raise ImageError("is a single image, and the backend takes videos only")
+        if not backend.limits.bills_once or journal is None:
             return backend.predict(picture, prompts)
-        sent_wh = (picture.width, picture.height)
-        note = self._exchange(sent_wh, prompts, body=b"", reason=UNCLEAR)
-        self.journal.put_pending(self.image, self.source, note)
-        try:
-            if not isinstance(backend, Queued):
-                return backend.predict(picture, prompts)
-            body = backend.submit(picture, prompts)
-        except (RefusedError, StopRun):
-            self.journal.drop_pending(self.image, self.source, note.prompts)
-            raise
-        self.journal.put_pending(self.image, self.source, replace(note, body=body, reason=ACCEPTED))
-        return backend.resume(body, (picture.height, picture.width), prompts)
+        sent_wh, keys = (picture.width, picture.height), [prompt.key for prompt in prompts]
 
-    def _settled(
-        self, sent_wh: tuple[int, int], prompts: Sequence[Prompt], call: Callable[[], Answer]
+        def write(body: bytes, reason: str) -> None:
+            exchange = self._exchange(sent_wh, prompts, Ended(body=body, reason=reason))
+            journal.put_pending(self.image, self.source, exchange)
+
+        note = Note(write, lambda: journal.drop_pending(self.image, self.source, keys))
+        if not isinstance(backend, Queued):
+            return noted(note, lambda: backend.predict(picture, prompts))
+        size = (picture.height, picture.width)
+        return noted(
+            note, None, lambda: backend.submit(picture, prompts), lambda b: backend.resume(b, size, prompts)
+        )
+
+    def _outcome(
+        self, ended: Ended[Answer], sent_wh: tuple[int, int], prompts: Sequence[Prompt]
     ) -> tuple[Exchange | None, str | None]:
-        with self.slots:
-            try:
-                answer = call()
-            except StopRun:
-                self.stop.set()  # before another thread gets the slot
-                raise
-            except RefusedError as error:
-                interrupted = error.kind == "interrupted"
-                exchange = None if interrupted else self._exchange(sent_wh, prompts, reason=str(error))
-                return exchange, error.kind
-            except AnswerError as error:
-                exchange = self._exchange(sent_wh, prompts, body=error.body, reason=str(error))
-                return exchange, "answer not understood"
-        body = None if self.asker.backend.limits.free else answer.body  # what was paid for is kept
+        if ended.refusal == INTERRUPTED:
+            return None, INTERRUPTED
+        if ended.answer is None:
+            return self._exchange(sent_wh, prompts, ended), ended.refusal
+        # what was paid for is kept; an empty body would mean that it is not known what became of the request
+        body = None if self.asker.backend.limits.free else ended.answer.body or None
         try:
-            return self._exchange(sent_wh, prompts, body=body, answer=answer), None
+            return self._exchange(sent_wh, prompts, replace(ended, body=body)), None
         except Exception as error:  # even a bug must not lose what was paid for  # noqa: BLE001
-            reason = f"the answer can't be scaled back: {error}"
-            return self._exchange(sent_wh, prompts, body=body, reason=reason), "answer not understood"
+            lost = Ended[Answer](reason=f"the answer can't be scaled back: {error}", body=body)
+            return self._exchange(sent_wh, prompts, lost), NOT_UNDERSTOOD
 
     def _exchange(
-        self,
-        sent_wh: tuple[int, int],
-        prompts: Iterable[Prompt],
-        *,
-        body: bytes | None = None,
-        reason: str | None = None,
-        answer: Answer | None = None,
+        self, sent_wh: tuple[int, int], prompts: Iterable[Prompt], ended: Ended[Answer]
     ) -> Exchange:
+        answer = ended.answer
         return Exchange(
             prompts=tuple(prompt.key for prompt in prompts),
-            floor=self.asker.floor,
+            floor=self.asker.asked_from,
             sent_wh=sent_wh,
-            body=body,
+            body=ended.body,
             detections=tuple(to_frame(answer.detections, self.wh)) if answer else (),
             degradations=answer.degradations if answer else (),
-            reason=reason,
+            reason=ended.reason,
             source=self.source,
         )
 
