@@ -51,7 +51,7 @@ def test_the_request_is_what_the_vendor_publishes() -> None:
     [request] = host.requests
     body = orjson.loads(request.body)
     # the published schema refers to a Point that is not published with it
-    point_schema = {"type": "object", "properties": dict.fromkeys(("x", "y", "positive"), {})}
+    point_schema = {"type": "object", "properties": {key: {} for key in ("x", "y", "positive")}}
     known = schemas | {"Point-Input": point_schema}
     assert problems(body, schemas["Sam2SegmentationRequest"], known) in ([], ["body lacks id"])
     assert request.path == VISUAL_PATH
