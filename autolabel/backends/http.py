@@ -158,12 +158,14 @@ class Host:
             raise unread[-1]
         return self._outcome(last)
 
-    def look_up(self, path: str) -> Reply:
+    def look_up(self, path: str, *, also: tuple[int, ...] = ()) -> Reply:
         """GET with the key what costs nothing: no request is counted, and no slot of the rate is waited for.
 
-        Raises as `post` does, without BudgetReached; UnknownModel means that there is nothing at `path`.
+        A status in `also` is an answer like a 200. Raises as `post` does, without BudgetReached; UnknownModel
+        means that there is nothing at `path`.
         """
-        return self._get(self._base_url + path, self.reasons, self.reasons.status, {"auth": self._key})
+        url = self._base_url + path
+        return self._get(url, self.reasons, self.reasons.status, {"auth": self._key}, good=(*_GOOD, *also))
 
     def fetch(self, url: str) -> bytes:
         """GET a file that an answer points to, from any host and without the key. Raises RefusedError."""
@@ -247,7 +249,12 @@ class Host:
         return _Try(error=error, again=True, wait_s=wait_s)
 
     def _get(
-        self, url: str | httpx.URL, reasons: Reasons, refused: _Refused, options: Mapping[str, Any]
+        self,
+        url: str | httpx.URL,
+        reasons: Reasons,
+        refused: _Refused,
+        options: Mapping[str, Any],
+        good: tuple[int, ...] = _GOOD,
     ) -> Reply:
         number = itertools.count(1)
 
@@ -258,7 +265,7 @@ class Host:
             except httpx.HTTPError as error:
                 return self._broken(error, reasons, not isinstance(error, _UNSENT), asked)
             status, headers = response.status_code, response.headers
-            if status in _GOOD:
+            if status in good:
                 return _Try(reply=Reply(parse(body), body, headers))
             again = status == 429 or status >= 500
             wait_s = min(asked_wait_s(headers), LONGEST_S)

@@ -105,6 +105,14 @@ class Reasons:
             kind="no address",
         )
 
+    def job_failed(self, body: bytes) -> RefusedError:
+        """Return the error for an accepted job that the host gave up."""
+        message = self._shown(host_message(body)).rstrip(".")
+        return RefusedError(
+            f"{self.host} took the request and failed: {message}; check this image and the prompts",
+            kind=f"failed {_without_numbers(message)}",
+        )
+
     def long_wait(self, status: int, seconds: float) -> RefusedError:
         """Return the error for a Retry-After beyond what a run waits for."""
         return RefusedError(
