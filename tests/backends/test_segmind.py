@@ -38,6 +38,7 @@ from tests.servers.segmind import HTML_405, SIGNATURE, Files, SegmindServer
 
 MODELS = [Sam3Image, SamV2Image]
 SIZE = (120, 200)
+APART = {"return_masks": True}
 LEFT_RED, RIGHT_RED = (10, 10, 40, 50), (60, 10, 90, 50)  # of SCENE
 GOOD = Response(
     200, cv2.imencode(".png", np.zeros(SIZE, np.uint8))[1].tobytes(), {"Content-Type": "image/png"}
@@ -186,10 +187,14 @@ def test_options_in_range_pass() -> None:
 
 
 def test_limits_say_what_is_lost() -> None:
-    """Without return_masks the instances are lost, before anything is asked."""
-    assert Sam3Image.limits_for(BackendConfig(name="segmind")).loses == ()
-    without = BackendConfig(name="segmind", options={"return_masks": False})
-    assert Sam3Image.limits_for(without).loses == ("scores", "instances")
+    """return_masks decides, before anything is asked, whether scores come and instances can get lost."""
+    for options, scores, loses in (
+        ({}, False, ("scores",)),
+        ({"return_masks": True}, True, ()),
+        ({"return_masks": False}, False, ("scores", "instances")),
+    ):
+        limits = Sam3Image.limits_for(BackendConfig(name="segmind", options=options))
+        assert (limits.scores, limits.loses) == (scores, loses)
     for model in MODELS:
         assert (model.LIMITS.max_prompts, model.LIMITS.bills_once) == (1, True)
 
@@ -207,17 +212,21 @@ def test_the_vendor_needs_a_key() -> None:
 
 @pytest.mark.parametrize("api", ["v1", "v2"])
 @pytest.mark.parametrize("shape", ["base64", "data uri", "files"])
-def test_masks_apart_are_instances_with_scores(shape: str, api: str) -> None:
-    """Each mask is an instance with its score, within the JSON or fetched, at once or through the queue."""
+@pytest.mark.parametrize("options", [{}, APART])
+def test_masks_apart_are_instances(shape: str, api: str, options: dict[str, bool]) -> None:
+    """Each mask is an instance, within the JSON or fetched, at once or through the queue; with a score if told."""
     with Host(Files()) as elsewhere:
         files = elsewhere._answer
         files.url = elsewhere.url
-        with Host(SegmindServer(shape=shape, files=files)) as host, asking(host.url, api=api) as backend:
+        with (
+            Host(SegmindServer(shape=shape, files=files)) as host,
+            asking(host.url, api=api, options=options) as backend,
+        ):
             answer = backend.predict(SCENE, [RED])
-    assert [d.confidence for d in answer.detections] == [0.95, 0.9]
+    assert [d.confidence for d in answer.detections] == ([0.95, 0.9] if options else [None, None])
     assert all(same(d.mask, mask) for d, (mask, _) in zip(answer.detections, expected("red"), strict=True))
     assert {(d.prompt, d.class_id) for d in answer.detections} == {("red", 0)}
-    assert answer.degradations == ()
+    assert answer.degradations == (() if options else ("scores",))
     assert backend.read(answer.body, SIZE, [RED]) == answer  # the files are gone, their content is kept
     assert len(elsewhere.log) == (2 if shape == "files" else 0)  # the picture of all is not fetched
     assert not files.was_sent_a_key
@@ -233,6 +242,18 @@ def test_a_picture_of_all_is_its_parts(model: type[Segmind], api: str) -> None:
     assert all(same(d.mask, mask) for d, (mask, _) in zip(answer.detections, expected("red"), strict=True))
     assert answer.degradations == ("scores", "instances")
     assert backend.read(answer.body, SIZE, [RED]) == answer
+
+
+def test_a_picture_of_all_is_no_answer_where_scores_are_wanted() -> None:
+    """Asked from the floor up, it would hold more than the classes want: an error that names the option."""
+    with (
+        Host(SegmindServer(shape="preview")) as host,
+        asking(host.url, options=APART) as backend,
+        pytest.raises(AnswerError, match=r"leave backend\.options\.return_masks out") as caught,
+    ):
+        backend.predict(SCENE, [RED])
+    assert caught.value.body
+    assert len(host.log) == 1
 
 
 def test_parts_touch_at_corners() -> None:
@@ -392,7 +413,7 @@ def test_a_box_gets_the_one_instance_in_it(shape: str, box: Any, index: int) -> 
         [detection] = backend.predict(SCENE, [Prompt("cat", 4, box_xyxy=box)]).detections
     assert same(detection.mask, expected("red")[index][0])
     assert (detection.class_id, detection.prompt) == (4, Prompt("cat", 4, box_xyxy=box).key)
-    assert detection.confidence == (None if shape == "preview" else [0.95, 0.9][index])
+    assert detection.confidence is None
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -17,9 +17,9 @@ import orjson
 
 from autolabel.backends.reading import NOT_JSON, confidence, member, parse
 
-__all__ = ["Found", "cost", "found_in", "is_answer", "job", "parse", "state", "with_files"]
+__all__ = ["Found", "cost", "found_in", "is_answer", "job", "parse", "state", "video_in", "with_files"]
 
-_FILES = ("masks", "image", "preview_mask")  # keys that hold pictures, or addresses of pictures
+_FILES = ("masks", "image", "preview_mask", "video")  # keys that hold files, or addresses of files
 _SUCCESS = ("success", "succeeded", "completed", "ok", "done")
 _ABOUT = {"status", "infer_time", "masks_count", "request_id", "metrics"}  # what is no picture
 
@@ -50,16 +50,34 @@ def found_in(body: bytes) -> Found:
     return Found((_picture(value),)) if isinstance(value, str) else _in_object(value)
 
 
+def video_in(body: bytes) -> bytes:
+    """The video file that an answer is, or holds. Raises ValueError."""
+    if is_video(body):
+        return body
+    value = parse(body)
+    if isinstance(value, Mapping) and "output" in value:
+        value = value["output"]
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, Mapping):
+        value = member(value, "video", str, "the answer")
+    data = _from_base64(body.decode("ascii", "replace") if value is NOT_JSON else str(value))
+    if data is None or not is_video(data):
+        raise ValueError("it holds no video")
+    return data
+
+
 def is_answer(body: bytes, value: object) -> bool:
     """Whether a body, which holds `value` as JSON, could be an answer at all."""
-    return (
-        value is not NOT_JSON or is_picture(body) or _from_base64(body.decode("ascii", "replace")) is not None
-    )
+    if value is not NOT_JSON or _is_file(body):
+        return True
+    data = _from_base64(body.decode("ascii", "replace"))
+    return data is not None
 
 
 def with_files(body: bytes, fetch: Callable[[str], bytes]) -> bytes:
     """The answer with what it points to within, as its addresses end after days. Raises what `fetch` does."""
-    value = None if is_picture(body) else parse(body)
+    value = None if _is_file(body) else parse(body)
     if isinstance(value, dict) and "output" in value:
         whole: Any = {**value, "output": _filled(value["output"], fetch)}
     else:
@@ -93,6 +111,15 @@ def cost(value: object) -> float | None:
 def is_picture(data: bytes) -> bool:
     """Whether it is a JPEG, PNG or WebP file, by how it begins."""
     return data.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n")) or (data[:4] + data[8:12] == b"RIFFWEBP")
+
+
+def is_video(data: bytes) -> bool:
+    """Whether it is an MP4, WebM or AVI file, by how it begins."""
+    return data[4:8] == b"ftyp" or data.startswith(b"\x1aE\xdf\xa3") or data[:4] + data[8:12] == b"RIFFAVI "
+
+
+def _is_file(data: bytes) -> bool:
+    return is_picture(data) or is_video(data)
 
 
 def _in_object(value: object) -> Found:
@@ -137,19 +164,19 @@ def _picture(value: object) -> bytes:
     if value.startswith(("http://", "https://")):
         raise ValueError("a picture lies elsewhere and was not fetched")
     data = _from_base64(value)
-    if data is None:
+    if data is None or not is_picture(data):
         raise ValueError(f"a picture is no picture, but begins {value[:60]!r}")
     return data
 
 
 def _from_base64(text: str) -> bytes | None:
-    """The picture in a text, as it is or as a data URI."""
+    """The file in a text, as it is or as a data URI; None where there is none."""
     text = text.partition(",")[2] if text.startswith("data:") else text
     try:
         data = base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
         return None
-    return data if is_picture(data) else None
+    return data if _is_file(data) else None
 
 
 def _filled(value: Any, fetch: Callable[[str], bytes]) -> Any:

@@ -10,14 +10,15 @@ import re
 import threading
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeVar
 
 import orjson
 
 from autolabel.backends.base import Answer, Meter, Model
-from autolabel.backends.http import Host, Reply, Retry
+from autolabel.backends.http import Host, Retry
 from autolabel.backends.segmind import answers
 from autolabel.backends.segmind.detections import answer_of
 from autolabel.config import BackendConfig, api_key
@@ -101,12 +102,8 @@ class Segmind(Model):
         Raises AnswerError with the accepting body where the answer to an accepted request can't be had now.
         """
         accepted = self.submit(picture, prompts)
-        try:
+        with self._kept(accepted):
             return self.resume(accepted, (picture.height, picture.width), prompts)
-        except RefusedError as error:
-            if error.kind != "interrupted":
-                raise
-            raise AnswerError(str(error), body=accepted) from None
 
     def submit(self, picture: Picture, prompts: Sequence[Prompt]) -> bytes:
         """Hand the one prompt in, and return what `resume` makes the answer of; see `Queued.submit`.
@@ -114,7 +111,9 @@ class Segmind(Model):
         At once (v1) that is the answer itself, whose masks may lie elsewhere; else (v2) it names the job.
         """
         [prompt] = prompts
-        return self._submit(picture.data, "image", self._asked(picture, prompt))
+        # spliced, as a JSON encoder would look at each of a million base64 characters
+        image, rest = base64.b64encode(picture.data), orjson.dumps(self._asked(picture, prompt))
+        return self._submit(b"".join((b'{"image":"', image, b'",', rest[1:])))
 
     def resume(self, accepted: bytes, size: Size, prompts: Sequence[Prompt]) -> Answer:
         """Return the answer to what was accepted; see `Queued.resume`.
@@ -127,7 +126,7 @@ class Segmind(Model):
     def read(self, body: bytes, size: Size, prompts: Sequence[Prompt]) -> Answer:
         """Read a kept body again, which has its masks within; see `Backend.read`."""
         [prompt] = prompts
-        return self._understood(lambda: answer_of(body, size, prompt), body)
+        return self._understood(lambda: answer_of(body, size, prompt, scores=self.limits.scores), body)
 
     def close(self) -> None:
         """Close the connections; `read` still works."""
@@ -137,7 +136,9 @@ class Segmind(Model):
     def _asked(self, picture: Picture, prompt: Prompt) -> dict[str, Any]:
         """Return the keys of a request, without the image."""
 
-    def _open_host(self, base_url: str, meter: Meter, stop: threading.Event, retry: Retry) -> Host:
+    def _open_host(
+        self, base_url: str, meter: Meter, stop: threading.Event, retry: Retry, *, bills_once: bool = True
+    ) -> Host:
         given = "timeout_s" in self.settings.model_fields_set
         return Host(
             base_url,
@@ -149,7 +150,7 @@ class Segmind(Model):
             meter=meter,
             stop=stop,
             retry=retry,
-            bills_once=True,
+            bills_once=bills_once,
         )
 
     def _key(self) -> str | None:
@@ -161,15 +162,19 @@ class Segmind(Model):
             )
         return key
 
-    def _submit(self, data: bytes, name: str, asked: Mapping[str, Any]) -> bytes:
-        api = self.settings.api or self.API
-        # spliced, as a JSON encoder would look at each of a million base64 characters
-        image = base64.b64encode(data)
-        content = b"".join((f'{{"{name}":"'.encode(), image, b'",', orjson.dumps(asked)[1:]))
-        return self._accepted(self._host.post(f"/{api}/{self.MODEL}", content))
+    @contextmanager
+    def _kept(self, accepted: bytes) -> Iterator[None]:
+        """Keep what was accepted where the run ends while it is waited for: raises AnswerError with it."""
+        try:
+            yield
+        except RefusedError as error:
+            if error.kind != "interrupted":
+                raise
+            raise AnswerError(str(error), body=accepted) from None
 
-    def _accepted(self, reply: Reply) -> bytes:
-        """The body of a 200, checked as far as it can be without the files that it names."""
+    def _submit(self, content: bytes) -> bytes:
+        """The body of the 200 that answers a request, checked as far as it can be without what it names."""
+        reply = self._host.post(f"/{self.settings.api or self.API}/{self.MODEL}", content)
         job = answers.job(reply.value)
         if job is not None:
             self._submitted.add(job)
@@ -193,8 +198,8 @@ class Segmind(Model):
         except UnknownModel as error:
             trouble = f"the host does not know the job any more ({error})"
         raise AnswerError(
-            f"{trouble}; the request was accepted and may be billed, so it is not asked again by itself: "
-            "run with --retry-unclear to ask, and pay, again",
+            f"{trouble}; the request was accepted and may be billed: run again to fetch its answer, "
+            "or with --retry-unclear to ask, and pay, again",
             body=accepted,
         )
 

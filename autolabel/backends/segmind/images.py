@@ -15,6 +15,7 @@ from autolabel.sources import images
 from autolabel.types import RLE, Box, Point
 
 Size = tuple[int, int]
+Pixels = NDArray[np.uint8]
 
 _THRESHOLD = 127
 _COLOURED = 48  # of 255: channels of a grey JPEG differ by less
@@ -25,7 +26,7 @@ _ASPECT = 0.01  # how far width over height may differ, for rounding
 
 def mask_of(data: bytes, size: Size) -> RLE:
     """The mask in a picture, in a frame of `size` (height, width). Raises ValueError."""
-    return rle.scale(rle.from_bitmap(_bitmap(data, size)), size)
+    return rle.scale(rle.from_bitmap(foreground(_pixels(data), size)), size)
 
 
 def masks_of_all(data: bytes, size: Size) -> list[RLE]:
@@ -33,8 +34,28 @@ def masks_of_all(data: bytes, size: Size) -> list[RLE]:
 
     Which of them belong to one instance is lost, and so are instances that touch. Raises ValueError.
     """
-    _, labels = cv2.connectedComponents(_bitmap(data, size).view(np.uint8), connectivity=8, ltype=cv2.CV_32S)
+    return parts(foreground(_pixels(data), size), size)
+
+
+def parts(bitmap: NDArray[np.bool_], size: Size) -> list[RLE]:
+    """The 8-connected parts of a bitmap (h, w), each a mask in a frame of `size` (height, width)."""
+    _, labels = cv2.connectedComponents(bitmap.view(np.uint8), connectivity=8, ltype=cv2.CV_32S)
     return [rle.scale(mask, size) for mask in rle.from_labels(labels.astype(np.int32, copy=False)).values()]
+
+
+def foreground(pixels: Pixels, size: Size, *, black: int = 0) -> NDArray[np.bool_]:
+    """The white of BGR `pixels` (h, w, 3): `size` (height, width) at some scale, grey at edges alone.
+
+    Where nothing is white, no pixel is brighter than `black`. Raises ValueError for what is no mask.
+    """
+    _check_frame((pixels.shape[0], pixels.shape[1]), size)
+    darkest, brightest = pixels.min(axis=2), pixels.max(axis=2)
+    if int((brightest - darkest).max()) > _COLOURED:
+        raise ValueError("the picture of a mask is coloured: it shows the image, not the mask alone")
+    between = (brightest > _DARK) & (brightest < _BRIGHT)
+    if between.mean() > _MOST_BETWEEN or black < brightest.max() < _BRIGHT:
+        raise ValueError("the picture of a mask is grey, not white on black")
+    return np.asarray(brightest > _THRESHOLD)
 
 
 def shown(masks: Sequence[RLE], box_xyxy: Box | None, points: Sequence[Point]) -> list[int]:
@@ -64,20 +85,11 @@ def union(masks: Sequence[RLE], size: Size) -> RLE:
     return rle.from_bitmap(found)
 
 
-def _bitmap(data: bytes, size: Size) -> NDArray[np.bool_]:
-    """The pixels (h, w) of the mask in the picture's own frame, which should be `size` at some scale."""
+def _pixels(data: bytes) -> Pixels:
     try:
-        pixels = images.decode(data, images.probe(data))
+        return images.decode(data, images.probe(data))
     except ImageError as error:
         raise ValueError(f"the picture of a mask {error}") from None
-    _check_frame((pixels.shape[0], pixels.shape[1]), size)
-    darkest, brightest = pixels.min(axis=2), pixels.max(axis=2)
-    if int((brightest - darkest).max()) > _COLOURED:
-        raise ValueError("the picture of a mask is coloured: it shows the image, not the mask alone")
-    between = (brightest > _DARK) & (brightest < _BRIGHT)
-    if between.mean() > _MOST_BETWEEN or 0 < brightest.max() < _BRIGHT:
-        raise ValueError("the picture of a mask is grey, not white on black")
-    return np.asarray(brightest > _THRESHOLD)
 
 
 def _check_frame(found: Size, size: Size) -> None:

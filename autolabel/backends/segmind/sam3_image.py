@@ -14,21 +14,23 @@ _LOWEST, _HIGHEST = 0.1, 1.0  # of a threshold, by the vendor's page
 
 
 class Sam3Image(Segmind):
-    """Asks for every mask apart, and for the one picture of all, which is what the host may answer alone.
+    """Asks for every mask apart, and for the one picture of all, which the host may answer alone.
 
-    That picture holds no scores, so each class is asked at its own confidence: what comes back is right in
-    either shape.
+    Which of both comes is not known, so each class is asked at its own confidence, and what comes is right in
+    either shape; scores are passed over. The option return_masks says that it is known: true asks for all
+    from the floor up, with scores, and false for the picture of all.
     """
 
     LIMITS: ClassVar[Limits] = Limits(
         takes=frozenset({"text", "boxes", "points"}),
         requests_per_second=50
-        / 60,  # of the paid plan; a free account has 5 a minute, and its 429s are waited for
+        / 60,  # the paid plan's; a free account has 5 a minute, and its 429s are obeyed
         price_per_request=0.005,
         scores=False,
+        loses=("scores",),
         bills_once=True,
-        returns="a picture of each mask with scores, or of all of them without",
-        source="its model page, which says about; public clients for the shape of answers",
+        returns="pictures: a mask each, or one of all, whose parts are then the instances; no scores",
+        source="its model page, public clients",
     )
     MODEL: ClassVar[str] = "sam3-image"
     OPTIONS: ClassVar[Mapping[str, Option]] = {
@@ -40,10 +42,14 @@ class Sam3Image(Segmind):
 
     @classmethod
     def limits_for(cls, settings: BackendConfig) -> Limits:
-        """Limits with the overrides of `settings`; without `return_masks` instances are lost for certain."""
+        """Limits with the overrides of `settings`, and by the option return_masks."""
         limits = super().limits_for(settings)
-        apart = settings.options.get("return_masks", True)
-        return limits if apart else replace(limits, loses=("scores", "instances"))
+        match settings.options.get("return_masks"):
+            case True:
+                return replace(limits, scores=True, loses=())
+            case False:
+                return replace(limits, loses=("scores", "instances"))
+        return limits
 
     def _asked(self, picture: Picture, prompt: Prompt) -> dict[str, Any]:
         threshold = self.floor if prompt.asked_at is None else prompt.asked_at

@@ -15,14 +15,14 @@ class SamV2Image(Segmind):
     LIMITS: ClassVar[Limits] = Limits(
         takes=frozenset({"text", "points"}),
         requests_per_second=50
-        / 60,  # of the paid plan; a free account has 5 a minute, and its 429s are waited for
+        / 60,  # the paid plan's; a free account has 5 a minute, and its 429s are obeyed
         price_per_request=0.002,
         threshold=False,
         scores=False,
         loses=("scores", "instances"),
         bills_once=True,
-        returns="one picture of all masks, no scores",
-        source="its model page, which says about; public clients for the shape of answers",
+        returns="one picture of all masks, whose parts are the instances; no scores",
+        source="its model page, public clients",
     )
     MODEL: ClassVar[str] = "sam-v2-image"
 
