@@ -21,6 +21,10 @@ BACKENDS: dict[str, dict[str, str]] = {
         "visual": "autolabel.backends.roboflow.visual:Visual",
     },
     "segmentlens": {NO_CHOICE: "autolabel.backends.segmentlens:SegmentLens"},
+    "segmind": {
+        "sam3-image": "autolabel.backends.segmind.sam3_image:Sam3Image",
+        "sam-v2-image": "autolabel.backends.segmind.sam_v2_image:SamV2Image",
+    },
     "replay": {NO_CHOICE: "autolabel.backends.replay:Replay"},
     "grabcut": {NO_CHOICE: "autolabel.backends.grabcut:GrabCut"},
 }
