@@ -108,7 +108,7 @@ class Model:
             yield self._tracked(seen, sizes.popleft(), numbers, floor)
 
     def _work(self, jobs: list["_Job"]) -> list[list["_Raw"]]:
-        """Answer jobs together: the backbone in one call, then all texts, then each one's boxes and points."""
+        """Answer jobs together: the backbone in one call, all texts, then each one's boxes and points."""
         with self._weights.running():
             features = self._see([job.inputs for job in jobs])
             views = [_view(job, prompt, image) for image, job in enumerate(jobs) for prompt in job.texts]

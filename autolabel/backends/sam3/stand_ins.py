@@ -5,20 +5,23 @@ So neither is needed: torchvision has to match torch's build, and kernels fetche
 
 import math
 from collections.abc import Sequence
+from importlib import import_module
 from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from transformers.models.sam3 import modeling_sam3
-from transformers.models.sam3_video import modeling_sam3_video
 
 
 def install() -> None:
     """Put the functions below where the models look for them; `roi_align` where torchvision is missing."""
-    if not hasattr(modeling_sam3, "torchvision"):
-        modeling_sam3.torchvision = SimpleNamespace(ops=SimpleNamespace(roi_align=roi_align))
-    modeling_sam3_video.cv_utils_kernel = SimpleNamespace(generic_nms=generic_nms, cc_2d=cc_2d)
+    # by their names: `from transformers.models.sam3 import modeling_sam3` asks for torchvision
+    image: Any = import_module("transformers.models.sam3.modeling_sam3")
+    video: Any = import_module("transformers.models.sam3_video.modeling_sam3_video")
+    if not hasattr(image, "torchvision"):
+        image.torchvision = SimpleNamespace(ops=SimpleNamespace(roi_align=roi_align))
+    video.cv_utils_kernel = SimpleNamespace(generic_nms=generic_nms, cc_2d=cc_2d)
 
 
 def roi_align(features: torch.Tensor, boxes: Sequence[torch.Tensor], output_size: int) -> torch.Tensor:

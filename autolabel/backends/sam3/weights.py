@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from huggingface_hub.errors import GatedRepoError, HFValidationError
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoTokenizer, Sam3Model, Sam3VideoModel
+from transformers import AutoConfig, AutoTokenizer
+from transformers.models.sam3.modeling_sam3 import Sam3Model
+from transformers.models.sam3_video.modeling_sam3_video import Sam3VideoModel
 from transformers.utils import logging as transformers_logging
 
 from autolabel.backends.sam3 import stand_ins
@@ -19,6 +21,8 @@ from autolabel.errors import ConfigError
 _log = logging.getLogger(__name__)
 _CLASSES = {"sam3_video": Sam3VideoModel, "sam3": Sam3Model}  # by the model_type of config.json
 _FILES = "config.json, model.safetensors and the tokenizer's files"
+
+_BYTES = 256  # each has a token
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,8 @@ def open_weights(name: str) -> Weights:
         except (OSError, ValueError, SafetensorError) as error:
             raise ConfigError(_reason(name, error)) from None
     _check_complete(name, info)
+    if len(tokenizer) < _BYTES:  # without its files it is made all the same, and knows no text
+        raise ConfigError(f"backend.model {name!r} has no tokenizer: the folder should hold {_FILES}")
     device = _device()
     model = model.eval().requires_grad_(False).to(device)
     whole = model if config.model_type == "sam3_video" else None
