@@ -30,7 +30,8 @@ class Weights:
     """A model on its device, ready to answer.
 
     `whole` is the published layout, whose tracker shares the vision backbone of its `detector`; it is None
-    where the weights are of a detector alone. `side` is that of the model's square input, in px.
+    where the weights are of a detector alone. `side` is that of the model's square input, in px. `mixed` is
+    whether layers compute in bfloat16, from weights in float32.
     """
 
     detector: Any  # Sam3Model
@@ -38,12 +39,12 @@ class Weights:
     tokenizer: Any
     device: torch.device
     side: int
+    mixed: bool
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Compute without gradients, on CUDA in bfloat16 where that is exact enough."""
-        mixed = torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
-        with torch.inference_mode(), mixed:
+        """Compute without gradients, and in bfloat16 where that is exact enough."""
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             yield
 
 
@@ -74,7 +75,14 @@ def open_weights(name: str) -> Weights:
     device = _device()
     model = model.eval().requires_grad_(False).to(device)
     whole = model if config.model_type == "sam3_video" else None
-    return Weights(whole.detector_model if whole else model, whole, tokenizer, device, config.image_size)
+    return Weights(
+        whole.detector_model if whole else model,
+        whole,
+        tokenizer,
+        device,
+        config.image_size,
+        mixed=device.type == "cuda",
+    )
 
 
 @contextmanager

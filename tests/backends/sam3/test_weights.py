@@ -15,9 +15,11 @@ pytest.importorskip("transformers", reason="the local model needs transformers: 
 
 import autolabel  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
+from transformers import Sam3VideoModel  # noqa: E402
 
 from autolabel.backends.sam3.weights import open_weights  # noqa: E402
 from autolabel.errors import ConfigError  # noqa: E402
+from tests.backends.sam3 import tiny  # noqa: E402
 
 
 @pytest.fixture
@@ -49,6 +51,18 @@ def test_whole_weights_are_opened(detector_folder: Path, video_folder: Path) -> 
     assert weights.whole.detector_model is weights.detector
     assert weights.side == 112
     assert not any(parameter.requires_grad for parameter in weights.whole.parameters())
+
+
+def test_the_names_that_transformers_writes_are_read_too(tmp_path: Path) -> None:
+    """It doubles a prefix where a model was not loaded from published weights, and undoes that."""
+    fresh = Sam3VideoModel(tiny.video_config())
+    fresh.save_pretrained(tmp_path)
+    tiny.tokenizer().save_pretrained(tmp_path)
+    expected = fresh.state_dict()
+    assert set(load_file(tmp_path / "model.safetensors")) != set(expected)
+    opened = open_weights(str(tmp_path)).whole.state_dict()
+    assert opened.keys() == expected.keys()
+    assert all(bool((opened[name] == value).all()) for name, value in expected.items())
 
 
 def test_missing_weights_are_refused(folder: Path) -> None:

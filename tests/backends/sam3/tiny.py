@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from transformers import (
     CLIPTextConfig,
     CLIPTokenizer,
@@ -119,6 +120,8 @@ def save_video(folder: Path, seed: int = 0) -> Path:
         # the tracker is sure that the object is there, or every track would end at once
         model.tracker_model.mask_decoder.pred_obj_score_head.proj_out.bias.add_(5)
     model.save_pretrained(folder)
+    # under the published names: those that save_pretrained gives hold `tracker_model` twice
+    save_file(model.state_dict(), folder / "model.safetensors", {"format": "pt"})
     tokenizer().save_pretrained(folder)
     return folder
 
