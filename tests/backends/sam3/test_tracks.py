@@ -51,9 +51,8 @@ class Plain:
     removed_obj_ids: set[int]
 
 
-def whole_run(model: Model, frames: list[np.ndarray]) -> list[Plain]:
-    """What the model's own iterator over all frames gives."""
-    whole = model._weights.whole
+def opened_session(model: Model, frames: list[np.ndarray]) -> Any:
+    """A session that holds all frames, as the model's own processor begins."""
     video = torch.stack([normalised(to_input(frame, tiny.SIDE)) for frame in frames])
     session = Sam3VideoInferenceSession(video=video, video_height=90, video_width=130, dtype=torch.float32)
     for text in TEXTS:
@@ -61,6 +60,12 @@ def whole_run(model: Model, frames: list[np.ndarray]) -> list[Plain]:
         number = session.add_prompt(text)
         session.prompt_input_ids[number] = tokens.input_ids
         session.prompt_attention_masks[number] = tokens.attention_mask
+    return session
+
+
+def whole_run(model: Model, frames: list[np.ndarray]) -> list[Plain]:
+    """What the model's own iterator over all frames gives."""
+    session, whole = opened_session(model, frames), model._weights.whole
     return [
         Plain(plain_end(session, answer), answer.removed_obj_ids)
         for answer in whole.propagate_in_video_iterator(session)
@@ -106,6 +111,19 @@ def test_frames_one_by_one_are_answered_as_a_whole_clip(video_folder: Path, tmp_
     ids = [{found.track_id for found in frame} for frame in ours]
     assert ids[0] & ids[23], "no object is followed to the end"
     assert {found.text for found in ours[0]} == {0, 1}
+
+
+def test_what_is_forgotten_does_not_matter(video_folder: Path, tmp_path: Path) -> None:
+    """Mask logits are, to the last digits, those of the run that keeps all frames and all it thought of them."""
+    model = Model(copied(video_folder, tmp_path / "weights", **STEADY))
+    session, whole = opened_session(model, clip(30)), model._weights.whole
+    expected = [answer.obj_id_to_mask for answer in whole.propagate_in_video_iterator(session)]
+    with model._weights.running():
+        tracker = Tracker(model._weights, model._detector, TEXTS)
+        frames = [seen for frame in clip(30) for seen in tracker.add(to_input(frame, tiny.SIDE))]
+    for seen, masks in zip(frames[16:], expected[16:], strict=True):
+        for one in seen:
+            assert torch.allclose(one.logits, masks[one.track_id][0], atol=1e-5)
 
 
 def test_what_turns_out_to_be_none_is_taken_back(video_folder: Path, tmp_path: Path) -> None:

@@ -116,7 +116,9 @@ def save_video(folder: Path, seed: int = 0) -> Path:
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() < 2:
-                parameter.add_(torch.randn_like(parameter) * 0.005)  # zeros would hide what is left out
+                parameter.add_(torch.randn_like(parameter) * 0.005)
+            elif not parameter.any():
+                parameter.add_(torch.randn_like(parameter) * 0.5)  # zeros would hide what is left out
         # the tracker is sure that the object is there, or every track would end at once
         model.tracker_model.mask_decoder.pred_obj_score_head.proj_out.bias.add_(5)
     model.save_pretrained(folder)
