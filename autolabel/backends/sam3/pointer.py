@@ -54,6 +54,7 @@ class Pointer:
         maps, _ = self._whole.get_vision_features_for_tracker(
             Sam3VisionEncoderOutput(last_hidden_state=features)
         )
+        # As in the published code of SAM 3; transformers' Sam3TrackerModel adds it to a level that it drops.
         maps[-1] = maps[-1] + tracker.no_memory_embedding
         return [
             level.permute(1, 2, 0).reshape(1, -1, *size)

@@ -114,7 +114,7 @@ def test_frames_one_by_one_are_answered_as_a_whole_clip(video_folder: Path, tmp_
 
 
 def test_what_is_forgotten_does_not_matter(video_folder: Path, tmp_path: Path) -> None:
-    """Mask logits are, to the last digits, those of the run that keeps all frames and all it thought of them."""
+    """Mask logits are, to the last bit, those of the run that keeps all frames and all it made of them."""
     model = Model(copied(video_folder, tmp_path / "weights", **STEADY))
     session, whole = opened_session(model, clip(30)), model._weights.whole
     expected = [answer.obj_id_to_mask for answer in whole.propagate_in_video_iterator(session)]
@@ -123,7 +123,7 @@ def test_what_is_forgotten_does_not_matter(video_folder: Path, tmp_path: Path) -
         frames = [seen for frame in clip(30) for seen in tracker.add(to_input(frame, tiny.SIDE))]
     for seen, masks in zip(frames[16:], expected[16:], strict=True):
         for one in seen:
-            assert torch.allclose(one.logits, masks[one.track_id][0], atol=1e-5)
+            assert torch.equal(one.logits, masks[one.track_id][0])
 
 
 def test_what_turns_out_to_be_none_is_taken_back(video_folder: Path, tmp_path: Path) -> None:
