@@ -113,14 +113,17 @@ def test_frames_one_by_one_are_answered_as_a_whole_clip(video_folder: Path, tmp_
     assert {found.text for found in ours[0]} == {0, 1}
 
 
-def test_what_is_forgotten_does_not_matter(video_folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("every", "count"), [(3, 30), (10, 45)])
+def test_what_is_forgotten_does_not_matter(
+    video_folder: Path, tmp_path: Path, every: int, count: int
+) -> None:
     """Mask logits are, to the last bit, those of the run that keeps all frames and all it made of them."""
-    model = Model(copied(video_folder, tmp_path / "weights", **STEADY))
-    session, whole = opened_session(model, clip(30)), model._weights.whole
+    model = Model(copied(video_folder, tmp_path / "weights", **STEADY, recondition_every_nth_frame=every))
+    session, whole = opened_session(model, clip(count)), model._weights.whole
     expected = [answer.obj_id_to_mask for answer in whole.propagate_in_video_iterator(session)]
     with model._weights.running():
         tracker = Tracker(model._weights, model._detector, TEXTS)
-        frames = [seen for frame in clip(30) for seen in tracker.add(to_input(frame, tiny.SIDE))]
+        frames = [seen for frame in clip(count) for seen in tracker.add(to_input(frame, tiny.SIDE))]
     for seen, masks in zip(frames[16:], expected[16:], strict=True):
         for one in seen:
             assert torch.equal(one.logits, masks[one.track_id][0])
