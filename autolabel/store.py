@@ -20,7 +20,7 @@ import zstandard
 from autolabel.errors import OutputError
 from autolabel.types import RLE, Detection
 
-VERSION = 1
+VERSION = 2
 StoreError = sqlite3.Error  # what any call here may raise: a full disk, a damaged file
 _SCHEMA = """
 CREATE TABLE files (
@@ -36,6 +36,10 @@ CREATE TABLE answers (
 );
 CREATE UNIQUE INDEX answers_by_question ON answers (image, source, prompt);
 CREATE TABLE failures (
+    image BLOB, source TEXT, prompt TEXT, reason TEXT, body INTEGER REFERENCES bodies (id),
+    PRIMARY KEY (image, source, prompt)
+) WITHOUT ROWID;
+CREATE TABLE pending (
     image BLOB, source TEXT, prompt TEXT, reason TEXT, body INTEGER REFERENCES bodies (id),
     PRIMARY KEY (image, source, prompt)
 ) WITHOUT ROWID;
@@ -72,8 +76,9 @@ class AnswerRow:
 class Exchange:
     """One request about an image, and what came of it.
 
-    Either `detections`, in the upright frame, answer all `prompts`; or `reason` says why they don't.
-    `body` is what the host sent, for a picture of `sent_wh` pixels; None where it sent nothing.
+    Either `detections`, in the upright frame, answer all `prompts` (their keys); or `reason` says why they
+    don't. `body` is what the host sent, for a picture of `sent_wh` pixels; None where it sent nothing, empty
+    where that is not known. `source` says who was asked.
     """
 
     prompts: tuple[str, ...]
@@ -83,6 +88,7 @@ class Exchange:
     detections: Sequence[Detection] = ()
     degradations: tuple[str, ...] = ()
     reason: str | None = None
+    source: str = ""
 
 
 class Store:
@@ -144,20 +150,23 @@ class Store:
 
     def answered_files(
         self, paths: Sequence[str], source: str, floor: float
-    ) -> dict[bytes, tuple[int, int, dict[str, int]]]:
-        """Size, time and `answered` of each of the files whose content has an answer, by encoded path.
+    ) -> dict[bytes, tuple[FileRow, int, int, dict[str, int]]]:
+        """Row, size, time and `answered` of each of the files whose content has an answer, by encoded path.
 
         One look-up for up to a thousand paths takes a tenth of the time that theirs one by one would take.
         """
         marks = ",".join("?" * len(paths))
         rows = self._db.execute(
-            "SELECT path, size, mtime_ns, prompt, instances FROM files JOIN answers USING (image) "  # noqa: S608
+            "SELECT path, image, files.width, files.height, size, mtime_ns, prompt, instances "  # noqa: S608
+            "FROM files JOIN answers USING (image) "
             f"WHERE path IN ({marks}) AND source = ? AND floor <= ?",  # a question mark for each path
             (*map(os.fsencode, paths), source, floor),
         )
-        found: dict[bytes, tuple[int, int, dict[str, int]]] = {}
-        for path, size, mtime_ns, prompt, instances in rows:
-            found.setdefault(path, (size, mtime_ns, {}))[2][prompt] = instances
+        found: dict[bytes, tuple[FileRow, int, int, dict[str, int]]] = {}
+        for path, image, width, height, size, mtime_ns, prompt, instances in rows:
+            if path not in found:
+                found[path] = FileRow(image, width, height), size, mtime_ns, {}
+            found[path][3][prompt] = instances
         return found
 
     def answers(self, image: bytes, source: str) -> dict[str, AnswerRow]:
@@ -177,17 +186,23 @@ class Store:
     def failures(self, image: bytes, source: str) -> dict[str, str]:
         """Prompt to reason for an image; WHOLE_IMAGE where it could not be sent at all."""
         rows = self._db.execute(
-            "SELECT prompt, reason FROM failures WHERE image = ? AND source = ?", (image, source)
+            "SELECT prompt, reason FROM failures WHERE image = :image AND source = :source UNION ALL "
+            "SELECT prompt, reason FROM pending WHERE image = :image AND source = :source",
+            {"image": image, "source": source},
         )
         return dict(rows.fetchall())
 
     def unread(self, image: bytes, source: str) -> list[Exchange]:
-        """The kept bodies that were not understood, each with the prompts it was to answer."""
+        """The kept bodies that were not understood, each with the prompts it was to answer.
+
+        A body is empty where a request was sent and nobody knows what became of it.
+        """
         rows = self._db.execute(
-            "SELECT prompts, floor, sent_width, sent_height, body, reason FROM bodies JOIN "
-            "(SELECT body AS id, min(reason) AS reason FROM failures WHERE image = ? AND source = ? "
-            "GROUP BY body) USING (id) ORDER BY id",
-            (image, source),
+            "SELECT prompts, floor, sent_width, sent_height, bodies.body, min(reason) FROM ("
+            "SELECT body AS id, reason FROM failures WHERE image = :image AND source = :source UNION ALL "
+            "SELECT body AS id, reason FROM pending WHERE image = :image AND source = :source"
+            ") JOIN bodies USING (id) GROUP BY id ORDER BY id",
+            {"image": image, "source": source},
         )
         return [
             Exchange(tuple(orjson.loads(prompts)), floor, (w, h), zstandard.decompress(body), reason=reason)
@@ -216,8 +231,30 @@ class Store:
                 )
             for exchange in exchanges:
                 body_id = self._put_body(exchange)
+                self.drop_pending(image, source, exchange.prompts)
                 for prompt in exchange.prompts:
                     self._put_outcome(image, source, prompt, wh, exchange, body_id)
+
+    def put_pending(self, image: bytes, source: str, exchange: Exchange) -> None:
+        """Note that a request is about to be sent, or was accepted (then with a body): it may be billed.
+
+        What `put` keeps of the same prompts ends the note.
+        """
+        with self.transaction():
+            body_id = self._put_body(exchange)
+            for prompt in exchange.prompts:
+                self._db.execute(
+                    "INSERT OR REPLACE INTO pending VALUES (?, ?, ?, ?, ?)",
+                    (image, source, prompt, exchange.reason, body_id),
+                )
+
+    def drop_pending(self, image: bytes, source: str, prompts: Iterable[str]) -> None:
+        """Forget a note: the request was not sent after all."""
+        with self.transaction():
+            self._db.executemany(
+                "DELETE FROM pending WHERE image = ? AND source = ? AND prompt = ?",
+                [(image, source, prompt) for prompt in prompts],
+            )
 
     def splits(self) -> dict[bytes, str]:
         """Image content to split, for every image that was ever assigned."""
@@ -278,7 +315,10 @@ class Store:
             (tables,) = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()
             if version == 0 and tables:
                 raise OutputError(f"{path} is a database of another program; choose another `run`")
-            if version not in (0, VERSION):
+            if version == 1:
+                self._db.execute(next(text for text in _SCHEMA.split(";\n") if "TABLE pending" in text))
+                self._db.execute(f"PRAGMA user_version = {VERSION}")
+            elif version not in (0, VERSION):
                 raise OutputError(
                     f"{path} was written by another version of autolabel (layout {version}, not {VERSION}); "
                     "use that version, or choose another `run`"

@@ -55,6 +55,42 @@ class ImageItem:
 
 
 @dataclass(frozen=True, slots=True)
+class Clip:
+    """A video of which frames are images: its name, its content (a digest), its upright size in px."""
+
+    file_name: str
+    content: bytes
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class FrameItem(ImageItem):
+    """A frame of a clip: its `number` there, from 0, and its time from the clip's beginning."""
+
+    clip: Clip
+    number: int
+    time_s: float
+
+    def __init__(self, file_name: str, path: str | Path, clip: Clip, number: int, time_s: float) -> None:
+        ImageItem.__init__(self, file_name, path)
+        object.__setattr__(self, "clip", clip)
+        object.__setattr__(self, "number", number)
+        object.__setattr__(self, "time_s", time_s)
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class LostItem(ImageItem):
+    """An image, or a whole clip, that can't be had, and why."""
+
+    reason: str
+
+    def __init__(self, file_name: str, path: str | Path, reason: str) -> None:
+        ImageItem.__init__(self, file_name, path)
+        object.__setattr__(self, "reason", reason)
+
+
+@dataclass(frozen=True, slots=True)
 class Picture:
     """An upright image as a host gets it: within the host's limits and without metadata.
 
@@ -66,6 +102,20 @@ class Picture:
     width: int
     height: int
     data: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Footage:
+    """Frames of one clip as a host gets them: upright, `width` x `height` px, in the order of time.
+
+    `paths` are JPEG files, one a frame; `times_s` are their times from the clip's beginning.
+    """
+
+    file_name: str
+    width: int
+    height: int
+    paths: tuple[Path, ...]
+    times_s: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +199,8 @@ class Detection:
     """One instance: its class, score (None where the host gives none), prompt and mask.
 
     `prompt` is the key of the prompt that it answers; where a result is handed out, its text, empty where
-    that is not known. `track_id` is equal for one object in the frames of a clip. `source_id` is that of the
-    prompt. A `crowd` is a region of many objects, as only a dataset that was read has it: no model answers
+    that is not known. `asked` is then the prompt itself. `track_id` is equal for one object in the frames
+    of a clip. A `crowd` is a region of many objects, as only a dataset that was read has it: no model answers
     with one.
     """
 
@@ -160,7 +210,7 @@ class Detection:
     mask: RLE
     track_id: int | None = None
     crowd: bool = False
-    source_id: int | str | None = None
+    asked: Prompt | None = None
 
 
 @dataclass(frozen=True, slots=True)

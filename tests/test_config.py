@@ -36,7 +36,14 @@ def test_defaults_follow_the_contract(tmp_path):
     """A short config gets the documented defaults, and its file's name for output and run."""
     config = Config.load(write(tmp_path, GOOD))
     assert (config.output, config.run) == ("datasets/street", "runs/street")
-    assert config.label.model_dump() == {"confidence": 0.1, "workers": 8, "engine": "local", "budget": None}
+    assert config.label.model_dump() == {
+        "confidence": 0.1,
+        "workers": 8,
+        "engine": "local",
+        "budget": None,
+        "boxes": None,
+        "prompts": None,
+    }
     assert config.split.shares == {"train": 0.8, "val": 0.2, "test": 0.0}
     assert config.export.formats == ("coco", "yolo", "voc")
     cat, person = config.categories

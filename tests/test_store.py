@@ -62,8 +62,9 @@ def test_files_with_answers_are_looked_up_together(store):
     store.put(b"c", "s", (4, 3), [exchange("cat", floor=0.3)])
     store.put(b"e", "s", (4, 3), [exchange("cat")])
     kept = store.answered_files(["a.jpg", "b.jpg", "c.jpg", "é.jpg", "unknown.jpg"], "s", 0.1)
-    both = (5, 7, {"cat": 1, "dog": 1})
-    assert kept == {b"a.jpg": both, b"b.jpg": both, os.fsencode("é.jpg"): (5, 7, {"cat": 1})}
+    both = (FileRow(b"a", 4, 3), 5, 7, {"cat": 1, "dog": 1})
+    one = (FileRow(b"e", 4, 3), 5, 7, {"cat": 1})
+    assert kept == {b"a.jpg": both, b"b.jpg": both, os.fsencode("é.jpg"): one}
     assert store.answered_files(["a.jpg"], "other", 0.1) == store.answered_files([], "s", 0.1) == {}
 
 

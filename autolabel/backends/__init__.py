@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from autolabel.backends.base import Backend, BackendClass, Limits, Meter, Model
+from autolabel.backends.base import Backend, BackendClass, Limits, Meter, Model, Tracker
 from autolabel.config import BackendConfig
 from autolabel.errors import ConfigError
 
@@ -36,16 +36,20 @@ def open_backend(settings: BackendConfig, *, floor: float, meter: Meter, stop: t
     `floor` is the lowest confidence that is asked for; a `stop` that is set ends every wait.
     Raises ConfigError for an unknown name or model, a missing key, or answers that can't be read.
     """
-    from autolabel.backends.metered import Metered  # noqa: PLC0415  (what is free needs no rate)
+    from autolabel.backends.metered import Metered, MeteredTracker  # noqa: PLC0415  (not for the rest)
 
-    found = _backend_class(settings)
+    found = backend_class(settings)
     backend = found(settings, floor=floor, meter=meter, stop=stop)
-    return backend if found.METERED or backend.limits.free else Metered(backend, meter=meter, stop=stop)
+    if found.METERED or backend.limits.free:
+        return backend
+    if isinstance(backend, Tracker):
+        return MeteredTracker(backend, meter=meter, stop=stop)
+    return Metered(backend, meter=meter, stop=stop)
 
 
 def limits_of(settings: BackendConfig) -> Limits:
     """Limits with the overrides of `settings`. Opens nothing and needs no key. Raises ConfigError."""
-    return _backend_class(settings).limits_for(settings)
+    return backend_class(settings).limits_for(settings)
 
 
 def identity(settings: BackendConfig) -> str:
@@ -53,7 +57,7 @@ def identity(settings: BackendConfig) -> str:
 
     It is part of the cache key. Raises ConfigError.
     """
-    _backend_class(settings)
+    backend_class(settings)
     parts = {"name": settings.name, "model": model_of(settings), "base_url": base_url_of(settings)}
     options = {"options": dict(sorted(settings.options.items()))} if settings.options else {}
     return orjson.dumps(parts | options).decode()
@@ -66,11 +70,12 @@ def model_of(settings: BackendConfig) -> str | None:
 
 def base_url_of(settings: BackendConfig) -> str | None:
     """Where it is asked: the address of `settings` or the vendor's; None where no network is needed."""
-    base_url = settings.base_url or _backend_class(settings).BASE_URL
+    base_url = settings.base_url or backend_class(settings).BASE_URL
     return base_url.rstrip("/") if base_url else None
 
 
-def _backend_class(settings: BackendConfig) -> BackendClass:
+def backend_class(settings: BackendConfig) -> BackendClass:
+    """The class that `settings` name, which takes all that they state. Raises ConfigError."""
     if ":" in settings.name:
         found = _plug_in(settings.name)
     elif settings.name in BACKENDS:

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 from autolabel.config import BackendConfig
 from autolabel.errors import AnswerError, BudgetReached, ConfigError
-from autolabel.types import Detection, Picture, Prompt
+from autolabel.types import Detection, Footage, Picture, Prompt
 
 Kind = Literal["text", "exemplars", "boxes", "points"]  # of prompts
 Loss = Literal["holes", "scores", "instances"]
@@ -19,7 +19,8 @@ class Limits:
 
     takes: frozenset[Kind] = frozenset({"text"})
     mixed: bool = True  # prompts of all kinds may share a request
-    clips: bool = False  # takes a whole clip, and tracks what it finds
+    clips: bool = False  # takes a whole clip, and tracks what it finds (see `Tracker`)
+    images: bool = True  # takes single images
     max_side: int | None = None  # px, of the longer side of what is sent
     max_base64_bytes: int | None = None  # of the encoded image as base64
     max_prompts: int = 1  # prompts in one request
@@ -108,6 +109,7 @@ class Meter:
             self.retries += sent and retry
 
 
+@runtime_checkable
 class Backend(Protocol):
     """One file per host or model. Resizing, chunking, scaling back and keeping are not its business."""
 
@@ -149,6 +151,46 @@ class Queued(Protocol):
 
         Raises as `predict` does; AnswerError too where `accepted` names no job.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tracks:
+    """Detections of every frame, in the frames' px, each with a `track_id`; and the body read for them."""
+
+    frames: list[list[Detection]]
+    body: bytes = b""
+    degradations: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Tracker(Protocol):
+    """A backend that takes whole clips (`limits.clips`); one that takes images too is also a Backend."""
+
+    @property
+    def limits(self) -> Limits:
+        """What the host takes and charges."""
+        ...
+
+    def track(self, footage: Footage, prompts: Sequence[Prompt]) -> Tracks:
+        """Ask for `prompts` (texts, at most `limits.max_prompts`) in one clip. Raises as `predict` does."""
+        ...
+
+    def read_tracks(self, body: bytes, footage: Footage, prompts: Sequence[Prompt]) -> Tracks:
+        """Read a kept body again. Pure and without network. Raises AnswerError."""
+        ...
+
+
+@runtime_checkable
+class QueuedTracker(Protocol):
+    """A Tracker whose host accepts a job first and answers later: `track` in two steps."""
+
+    def submit_clip(self, footage: Footage, prompts: Sequence[Prompt]) -> bytes:
+        """Hand a job in and return the body that accepts it. Raises as `predict` does."""
+        ...
+
+    def resume_clip(self, accepted: bytes, footage: Footage, prompts: Sequence[Prompt]) -> Tracks:
+        """Wait for the answer to a job that was accepted. Raises as `predict` does."""
         ...
 
 

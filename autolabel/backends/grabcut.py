@@ -18,7 +18,7 @@ from autolabel.types import Box, Detection, Picture, Point, Prompt
 Pixels = NDArray[np.uint8]
 
 _ROUNDS = 5
-_LARGEST_SIDE = 640  # px of what it works on: beyond it, time grows and masks get no better
+_BOX_SIDE, _POINT_SIDE = 640, 320  # px of what it works on: beyond it, time grows and masks get no better
 _MARGIN = 0.5  # of the box, on each side: the background it learns from
 _POINT_REACH = 0.25  # of the image's shorter side: where the object around points may be, at first
 _DOT = 0.01  # of the image's longer side: the radius of what a point is sure of
@@ -62,7 +62,8 @@ def cut_out(pixels: Pixels, box_xyxy: Box | None, points: Sequence[Point]) -> ND
     x0, y0, x1, y1 = _window(box_xyxy, width, height)
     if x1 <= x0 or y1 <= y0:
         return mask
-    scale = min(1.0, _LARGEST_SIDE / max(x1 - x0, y1 - y0))
+    side = _POINT_SIDE if box_xyxy is None else _BOX_SIDE
+    scale = min(1.0, side / max(x1 - x0, y1 - y0))
     wh = (max(1, round((x1 - x0) * scale)), max(1, round((y1 - y0) * scale)))
     view = cv2.resize(pixels[y0:y1, x0:x1], wh, interpolation=cv2.INTER_AREA)
     labels = _seed(wh, (x0, y0), (wh[0] / (x1 - x0), wh[1] / (y1 - y0)), box_xyxy, points)

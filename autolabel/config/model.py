@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from autolabel.types import Category
+from autolabel.types import Box, Category
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -45,7 +45,16 @@ def _listed(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
+def _box(value: Box) -> Box:
+    """A box with an inside: numbers x0, y0, x1, y1."""
+    x0, y0, x1, y1 = value
+    if not (all(map(math.isfinite, value)) and x0 < x1 and y0 < y1):
+        raise ValueError("should be [x0, y0, x1, y1] in pixels, with x0 < x1 and y0 < y1")
+    return value
+
+
 Text = Annotated[str, AfterValidator(_text)]
+BoxText = Annotated[Box, Field(strict=False), AfterValidator(_box)]
 PathText = Annotated[str, AfterValidator(_path)]
 
 
@@ -55,11 +64,20 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
 
 
+class ExemplarConfig(Section):
+    """A box on one of the images, by file_name, that shows the class or (not `positive`) what it is not."""
+
+    image: Text
+    box: BoxText
+    positive: bool = True
+
+
 class ClassConfig(Section):
-    """One class: its prompts (synonyms), and what overrides the filter for it."""
+    """One class: its prompts (synonyms), exemplars, and what overrides the filter for it."""
 
     name: Text
     prompts: Annotated[tuple[Text, ...], Field(strict=False)] = ()
+    exemplars: Annotated[tuple[ExemplarConfig, ...], Field(strict=False)] = ()
     confidence: Share | None = None
     nms_iou: Share | None = None
     min_area: Annotated[int, Field(ge=0)] | None = None
@@ -123,6 +141,22 @@ class LabelConfig(Section):
     workers: Annotated[int, Field(ge=1, le=256)] = 8
     engine: Literal["local"] = "local"
     budget: Positive | None = None
+    boxes: PathText | None = None
+    prompts: PathText | None = None
+
+
+class VideoConfig(Section):
+    """Which frames of a video are images: so many a second (None: every frame), from second to second."""
+
+    fps: Positive | None = None
+    start: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    end: Positive | None = None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "VideoConfig":
+        if self.end is not None and (self.start or 0) >= self.end:
+            raise ValueError(f"start {self.start:g} s is not before end {self.end:g} s")
+        return self
 
 
 class FilterConfig(Section):
@@ -213,7 +247,9 @@ class Config(Section):
     run: PathText = "runs/autolabel"
     classes: Annotated[tuple[ClassConfig, ...], Field(strict=False)]
     backend: BackendConfig
+    visual: BackendConfig | None = None
     label: LabelConfig = LabelConfig()
+    video: VideoConfig = VideoConfig()
     filter: FilterConfig = FilterConfig()
     split: SplitConfig = SplitConfig()
     export: ExportConfig = ExportConfig()

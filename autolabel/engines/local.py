@@ -3,14 +3,16 @@
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from threading import Event
+from typing import TypeVar
 
-from autolabel.labeler import Record, Task
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def run_local(
-    tasks: Iterable[Task | None],
-    worker: Callable[[Task], Record],
-    on_record: Callable[[Record], None],
+    tasks: Iterable[T | None],
+    worker: Callable[[T], R],
+    on_record: Callable[[R], None],
     *,
     workers: int,
     stop: Event,
@@ -22,7 +24,7 @@ def run_local(
     images. Once `stop` is set no task is started; those under way are finished and handed over.
     """
     pool = ThreadPoolExecutor(workers, thread_name_prefix="autolabel")
-    pending: set[Future[Record]] = set()
+    pending: set[Future[R]] = set()
     try:
         for task in tasks:
             if stop.is_set():
@@ -38,9 +40,7 @@ def run_local(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _hand_over(
-    pending: set[Future[Record]], on_record: Callable[[Record], None], stop: Event
-) -> set[Future[Record]]:
+def _hand_over(pending: set[Future[R]], on_record: Callable[[R], None], stop: Event) -> set[Future[R]]:
     if stop.is_set():
         pending = {future for future in pending if not future.cancel()}
     # the time-out lets a signal handler set `stop` on platforms where a wait can't be interrupted

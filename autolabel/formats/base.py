@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from autolabel.errors import ImageError
-from autolabel.types import Detection
+from autolabel.types import Detection, FrameItem
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class ExportImage:
 
     `path` is the source file, which is only read; `width` and `height` are px of the upright image;
     `detections` are in rank order, best first, each with a mask that is not empty and of size
-    (height, width).
+    (height, width). `frame` says which frame of a clip it is, None for a still image.
     """
 
     file_name: str
@@ -26,6 +26,7 @@ class ExportImage:
     height: int
     split: str
     detections: Sequence[Detection]
+    frame: FrameItem | None = None
 
     def __post_init__(self) -> None:
         """Raise ImageError for a name that a writer would follow out of its folder."""

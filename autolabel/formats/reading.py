@@ -18,7 +18,7 @@ class Instance:
 
     `class_id` is an index into the reader's `classes`; `mask` is None where there is only a box. `box_xyxy`
     (edge coordinates, ends exclusive) and `area` are as the file states them, None where it does not.
-    `where` names the record: "annotation 17", "line 3", "object 2".
+    `where` names the record: "annotation 17", "line 3", "object 2"; `source_id` is its id, if it has one.
     """
 
     class_id: int
@@ -30,6 +30,7 @@ class Instance:
     confidence: float | None = None
     prompt: str = ""
     track_id: int | None = None
+    source_id: int | str | None = None
 
 
 @dataclass(frozen=True, slots=True)

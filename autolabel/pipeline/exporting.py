@@ -20,11 +20,12 @@ from autolabel.formats.base import ExportImage, FormatReport, Writer
 from autolabel.formats.images import ImageStore
 from autolabel.formats.tree import check_output, staged
 from autolabel.pipeline import manifest
+from autolabel.pipeline.flags import Flags
 from autolabel.pipeline.inventory import check_run, sources_of
 from autolabel.pipeline.results import Labelled, Run, Survey
 from autolabel.pipeline.summary import FORMAT_LIMIT, Summary
 from autolabel.splits import SPLITS, assign
-from autolabel.types import Category, Detection, ImageItem
+from autolabel.types import Category, Detection, FrameItem, ImageItem
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ def export(
         try:
             found = run.survey()
             summary = _summary(found, config)
+            summary.warnings += [run.asked.warning] if run.asked.warning else []
             _write(run, found, summary, overwrite=overwrite, resplit=resplit)
         except OSError as error:
             reason = f"{config.output} can't be written ({error.strerror}); the old dataset stays"
@@ -98,16 +100,28 @@ def _write(run: Run, found: Survey, summary: Summary, *, overwrite: bool, respli
                 out.add(entry, splits.get(entry.image))
         summary.failures.sort()
         _write_failures(folder / "failures.csv", summary.failures)
-        manifest.write(folder / "dataset.json", config, summary, out.reports, out.degradations)
+        flagged = out.flags.counts if out.flags else {}
+        manifest.write(folder / "dataset.json", config, summary, out.reports, out.degradations, flagged)
+        if flagged:
+            counts = ", ".join(f"{count} {reason}" for reason, count in sorted(flagged.items()))
+            summary.warnings.append(f"masks that don't fit their box: {counts}; flagged.csv lists them")
     summary.output = config.output
 
 
 def _splits(run: Run, entries: Sequence[Labelled], summary: Summary, *, resplit: bool) -> dict[bytes, str]:
-    """Assign the images that have no split yet, record that, and point out what the record contradicts."""
+    """Assign the images that have no split yet, record that, and point out what the record contradicts.
+
+    The frames of a clip share the clip's, but for those that `last_part` gave to val.
+    """
     settings = run.config.split
     kept = {} if resplit else run.store.splits()
-    assigned = assign([entry.image for entry in entries], kept, settings.shares, settings.seed)
-    moved = sum(kept.get(image, split) != split for image, split in assigned.items())
+    units = [entry.unit for entry in entries if entry.image not in kept]
+    units += [entry.image for entry in entries if entry.image in kept]
+    assigned = assign(units, kept, settings.shares, settings.seed)
+    of_clip = all(isinstance(entry.item, FrameItem) for entry in entries)
+    if of_clip and settings.val > 0 and len(set(units)) == 1 and "val" not in assigned.values():
+        assigned |= _last_part(entries, settings.val, summary)
+    moved = sum(kept.get(unit, split) != split for unit, split in assigned.items())
     if moved:
         summary.warnings.append(f"val would have been empty: {moved} image(s) moved there from another split")
     now = orjson.dumps({**settings.shares, "seed": settings.seed}).decode()
@@ -119,11 +133,21 @@ def _splits(run: Run, entries: Sequence[Labelled], summary: Summary, *, resplit:
         )
     with run.store.transaction():
         # a sample may need an image of train as its val: the whole folder does not
-        lasting = {image: split for image, split in assigned.items() if kept.get(image, split) == split}
+        lasting = {unit: split for unit, split in assigned.items() if kept.get(unit, split) == split}
         run.store.put_splits(lasting if run.is_sample else assigned, afresh=resplit and not run.is_sample)
         if then is None:
             run.store.put_note("split", now)
-    return assigned
+    return {entry.image: assigned.get(entry.image) or assigned[entry.unit] for entry in entries}
+
+
+def _last_part(entries: Sequence[Labelled], share: float, summary: Summary) -> dict[bytes, str]:
+    """Val, for the last part of the images of one clip: where there is no other, val would be empty."""
+    count = min(len(entries) - 1, max(1, round(share * len(entries))))
+    if count < 1:
+        return {}
+    ordered = sorted(entries, key=lambda entry: entry.item.file_name)
+    summary.notes.append(f"there is one clip only: val is the last {count} of its {len(entries)} frames")
+    return {entry.image: "val" for entry in ordered[-count:]}
 
 
 class _Export:
@@ -148,17 +172,21 @@ class _Export:
         self._dropped_file: IO[str] = (folder / "dropped.csv").open("w", encoding="utf-8", newline="")
         self._dropped = csv.writer(self._dropped_file, lineterminator="\n")
         self._dropped.writerow(["image", "class", "prompt", "confidence", "reason", "kept_by"])
+        boxes = any(p.box_xyxy for entry in run.asked.by_image.values() for p in entry.prompts)
+        self.flags = Flags(folder / "flagged.csv", run.categories) if boxes else None
         self.reports: dict[str, FormatReport] = {}
         self.degradations: Counter[str] = Counter()
         names = [category.name for category in run.categories]
         summary.splits = {s: {"images": 0, "instances": dict.fromkeys(names, 0)} for s in splits}
-        summary.prompts = {text: [0, 0] for category in run.categories for text in category.prompts}
+        summary.prompts = {prompt.text: [0, 0] for prompt in run.asked.texts}
 
     def __enter__(self) -> "_Export":
         return self
 
     def __exit__(self, failed: object, *_: object) -> None:
         self._dropped_file.close()
+        if self.flags:
+            self.flags.close()
         for name, writer in self._writers.items():
             self.reports[name] = writer.close()
         if self._images.links_failed:
@@ -172,7 +200,10 @@ class _Export:
         try:
             answered, degradations = self._run.answers(entry)
             kept, dropped = filters.apply(answered, self._run.categories, self._run.config.filter)
-            image = ExportImage(item.file_name, item.path, entry.width, entry.height, split or "", kept)
+            frame = item if isinstance(item, FrameItem) else None
+            image = ExportImage(
+                item.file_name, item.path, entry.width, entry.height, split or "", kept, frame
+            )
             if split and self._run.config.export.images != "none":
                 self._images.open(image)
         except ImageError as error:  # the file has changed or gone since it was labelled
@@ -185,7 +216,7 @@ class _Export:
             self._drop(image, drop.detection, drop.reason, drop.kept_by)
         self._summary.answered += len(answered)
         for detection in answered:
-            self._summary.prompts[detection.prompt][0] += 1
+            self._summary.prompts.setdefault(detection.prompt, [0, 0])[0] += 1
         if split:
             self._put(image, split)
 
@@ -200,6 +231,8 @@ class _Export:
                 self._summary.warnings.append(f"{name} leaves out {image.file_name}: {error}")
             for detection in not_held:
                 self._drop(image, detection, FORMAT_LIMIT + name, None)
+        if self.flags:
+            self.flags.add(image.file_name, image.detections)
         self._count(split, image.detections)
 
     def _count(self, split: str, kept: Sequence[Detection]) -> None:

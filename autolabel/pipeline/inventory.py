@@ -3,54 +3,56 @@
 import itertools
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
-from autolabel.backends import identity
+from autolabel.backends import limits_of
 from autolabel.config import Config
 from autolabel.errors import ImageError, InputError, OutputError
+from autolabel.pipeline.clips import with_frames
+from autolabel.pipeline.question import Question
 from autolabel.sources import images
 from autolabel.sources.listing import list_images
 from autolabel.store import WHOLE_IMAGE, Exchange, FileRow, Store
-from autolabel.types import ImageItem, Prompt
+from autolabel.types import FrameItem, ImageItem, LostItem, Prompt
 
 STORE = "answers.sqlite"
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What is asked about every image: the prompts in order, where (a cache key), and from which floor up."""
-
-    prompts: tuple[Prompt, ...]
-    source: str
-    floor: float
-
-
-def question(config: Config) -> Question:
-    """The question that `config` asks."""
-    prompts = tuple(Prompt(text, c.id) for c in config.categories for text in c.prompts)
-    return Question(prompts, identity(config.backend), config.label.confidence)
-
-
-def select(config: Config, limit: int | None = None) -> list[ImageItem]:
+def select(config: Config, limit: int | None = None, *, extract: bool = True) -> list[ImageItem]:
     """List the images, or a sample of `limit` of them drawn by the split's seed; in file_name order.
 
-    Raises InputError where there are none, and OutputError where the run folder lies among them.
+    Videos are listed as their frames, which are read out of them where `extract`. Raises InputError where
+    there are no images, and OutputError where the run folder lies among them.
     """
     check_run(config)
-    items = list_images(config.images)
+    items = with_frames(list_images(config.images), config, extract=extract)
     if limit is not None and limit < 1:
         raise InputError(f"--limit is {limit}; it should be 1 or more")
     if limit is None or limit >= len(items):
         return items
+    if limits_of(config.backend).clips:
+        return sample_clips(items, limit, config.split.seed)
     return sample(items, limit, config.split.seed)
 
 
-def sample(items: Sequence[ImageItem], count: int, seed: int) -> list[ImageItem]:
-    """Draw `count` images that depend on their names and `seed` alone, in file_name order."""
+def sample(items: Sequence[ImageItem], count: int, seed: int, *, in_order: bool = True) -> list[ImageItem]:
+    """Draw `count` images that depend on their names and `seed` alone; `in_order` of their file_names."""
     key = str(seed).encode()[:64]
     drawn = sorted(items, key=lambda item: blake2b(item.file_name.encode(), key=key).digest())[:count]
+    return sorted(drawn, key=lambda item: item.file_name) if in_order else drawn
+
+
+def sample_clips(items: Sequence[ImageItem], count: int, seed: int) -> list[ImageItem]:
+    """Draw whole clips, which are asked about as such, and images, until there are `count` images or more."""
+    units: dict[str, list[ImageItem]] = {}
+    for item in items:
+        units.setdefault(item.clip.file_name if isinstance(item, FrameItem) else item.file_name, []).append(
+            item
+        )
+    drawn: list[ImageItem] = []
+    for unit in sample([ImageItem(name, name) for name in units], len(units), seed, in_order=False):
+        drawn += units[unit.file_name] if len(drawn) < count else []
     return sorted(drawn, key=lambda item: item.file_name)
 
 
@@ -59,6 +61,8 @@ def identify(store: Store | None, item: ImageItem) -> FileRow:
 
     Raises ImageError where the file can't be read as an image.
     """
+    if isinstance(item, LostItem):
+        raise ImageError(item.reason)
     try:
         stat = os.stat(item.location)  # noqa: PTH116 - a Path takes as long as the look-up
     except OSError:
@@ -72,17 +76,32 @@ def identify(store: Store | None, item: ImageItem) -> FileRow:
 
 
 def whole_answers(store: Store, items: Sequence[ImageItem], asked: Question) -> dict[str, dict[str, int]]:
-    """Instances by prompt, by location, of the images that have every answer in a file that has not changed.
+    """Instances by prompt key, by location, of images that have every answer in a file that has not changed.
 
     The others are to be looked at one by one; so may be some that have every answer.
     """
+    places = [item.location for item in items]
+    kept: dict[bytes, tuple[FileRow, int, int, dict[str, int]]] = {}
+    for asker in asked.askers:
+        for path, entry in store.answered_files(places, asker.source, asker.floor).items():
+            kept.setdefault(path, entry)[3].update(entry[3])
     found = {}
-    texts = {prompt.text for prompt in asked.prompts}
-    kept = store.answered_files([item.location for item in items], asked.source, asked.floor)
     for item in items:
-        size, mtime_ns, instances = kept.get(os.fsencode(item.location), (0, 0, {}))
-        if texts <= instances.keys() and _unchanged(item, size, mtime_ns):
-            found[item.location] = instances
+        known = kept.get(os.fsencode(item.location))
+        if known is None:
+            continue
+        row, size, mtime_ns, instances = known
+        try:
+            prompts = asked.prompts(item.file_name, (row.width, row.height))
+        except ImageError:
+            continue
+        keys = {prompt.key for prompt in prompts}
+        if (
+            not any(asked.asker(p).tracks(p, item) for p in prompts)
+            and keys <= instances.keys()
+            and _unchanged(item, size, mtime_ns)
+        ):
+            found[item.location] = {key: instances[key] for key in keys}
     return found
 
 
@@ -99,32 +118,60 @@ def new_first(store: Store, items: Sequence[ImageItem]) -> list[ImageItem]:
     return new + [item for item, old in zip(items, seen, strict=True) if old]
 
 
-def missing(store: Store | None, image: bytes, asked: Question) -> tuple[Prompt, ...]:
-    """The prompts that no kept answer serves."""
-    kept = store.answered(image, asked.source, asked.floor) if store else {}
-    return tuple(prompt for prompt in asked.prompts if prompt.text not in kept)
+def missing(
+    store: Store | None, item: ImageItem, image: bytes, asked: Question, prompts: Sequence[Prompt]
+) -> list[Prompt]:
+    """The prompts that no kept answer serves, those of one key and source once."""
+    found: list[Prompt] = []
+    for source, (asker, by_key) in asked.by_source(prompts, item).items():
+        kept = store.answered(image, source, asker.floor) if store else {}
+        found += [prompt for key, prompt in by_key.items() if key not in kept]
+    return found
 
 
-def unread(store: Store, image: bytes, asked: Question) -> list[Exchange]:
-    """The kept bodies that were not understood and could serve the question."""
-    return [e for e in store.unread(image, asked.source) if e.floor <= asked.floor]
+def instances(
+    store: Store, item: ImageItem, image: bytes, asked: Question, prompts: Sequence[Prompt]
+) -> dict[str, int]:
+    """The number of instances that every prompt, by its key, has got."""
+    found: dict[str, int] = {}
+    for source, (asker, by_key) in asked.by_source(prompts, item).items():
+        kept = store.answered(image, source, asker.floor)
+        found |= {key: kept.get(key, 0) for key in by_key}
+    return found
 
 
-def unpaid(store: Store | None, image: bytes, asked: Question) -> tuple[Prompt, ...]:
-    """The prompts to ask for: neither answered, nor to be read from a body that is kept."""
-    prompts = missing(store, image, asked)
-    paid = {text for e in unread(store, image, asked) for text in e.prompts} if store and prompts else set()
-    return tuple(prompt for prompt in prompts if prompt.text not in paid)
+def unread(store: Store, image: bytes, source: str, floor: float) -> list[Exchange]:
+    """The kept bodies that were not understood, and the requests without a clear answer, that could serve."""
+    return [exchange for exchange in store.unread(image, source) if exchange.floor <= floor]
 
 
-def why_unanswered(store: Store, image: bytes, asked: Question) -> str | None:
+def unpaid(
+    store: Store | None, item: ImageItem, image: bytes, asked: Question, prompts: Sequence[Prompt]
+) -> list[Prompt]:
+    """The prompts to ask for: neither answered, nor to be read from a body that is kept, nor unclear."""
+    wanted = missing(store, item, image, asked, prompts)
+    if not store or not wanted:
+        return wanted
+    found: list[Prompt] = []
+    for source, (asker, by_key) in asked.by_source(wanted, item).items():
+        paid = {key for exchange in unread(store, image, source, asker.floor) for key in exchange.prompts}
+        found += [prompt for key, prompt in by_key.items() if key not in paid]
+    return found
+
+
+def why_unanswered(
+    store: Store, item: ImageItem, row: FileRow, asked: Question, prompts: Sequence[Prompt]
+) -> str | None:
     """The reason that an image has no whole answer; None where it has one."""
-    unanswered = missing(store, image, asked)
+    unanswered = missing(store, item, row.image, asked, prompts)
     if not unanswered:
-        return None
-    reasons = store.failures(image, asked.source)
-    texts = (*(prompt.text for prompt in unanswered), WHOLE_IMAGE)
-    return next((reasons[text] for text in texts if text in reasons), "not asked yet")
+        # nothing is asked where a dataset has no box in an image: then nobody has looked whether it is one
+        return None if row.width else "can't be read as an image"
+    reasons: dict[str, str] = {}
+    for source in asked.by_source(unanswered, item):
+        reasons |= store.failures(row.image, source)
+    keys = (*(prompt.key for prompt in unanswered), WHOLE_IMAGE)
+    return next((reasons[key] for key in keys if key in reasons), "not asked yet")
 
 
 def store_path(config: Config) -> Path:

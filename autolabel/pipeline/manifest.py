@@ -7,8 +7,8 @@ from typing import Any
 
 import orjson
 
-from autolabel.backends import base_url_of
-from autolabel.config import Config
+from autolabel.backends import base_url_of, model_of
+from autolabel.config import BackendConfig, Config
 from autolabel.formats.base import FormatReport
 from autolabel.pipeline.summary import Summary
 from autolabel.version import __version__
@@ -20,8 +20,11 @@ def write(
     summary: Summary,
     reports: Mapping[str, FormatReport],
     degradations: Mapping[str, int],
+    flagged: Mapping[str, int],
 ) -> None:
-    """Write the manifest. `degradations` counts instances by what the host's answer could not hold."""
+    """Write the manifest. `degradations` counts instances by what the host's answer could not hold, `flagged`
+    those whose mask does not fit the box that was asked for.
+    """
     losses: dict[str, Any] = {"answers": dict(sorted(degradations.items()))} if degradations else {}
     losses |= {name: report.degradations for name, report in reports.items() if report.degradations}
     data = {
@@ -29,14 +32,16 @@ def write(
         "config": _config(config),
         "model": {
             "backend": config.backend.name,
-            "model": config.backend.model,
+            "model": _portable(model_of(config.backend) or "") or None,
             "base_url": base_url_of(config.backend),
         },
         "classes": [category.name for category in config.categories],
         "images": {"labelled": summary.labelled, "failed": summary.failed},
         "splits": summary.splits,
+        "notes": summary.notes,
         "instances": {"answered": summary.answered, "exported": summary.exported},
         "dropped": dict(sorted(summary.dropped.items())),
+        "flagged": dict(sorted(flagged.items())),
         "degradations": losses,
         "renamed": {name: report.renamed for name, report in reports.items() if report.renamed},
         "renamed_classes": {
@@ -51,12 +56,23 @@ def _config(config: Config) -> dict[str, Any]:
     data = config.model_dump(mode="json", exclude={"run", "output"})
     data["images"] = [_portable(source) for source in config.images]
     # the thresholds that hold for each class: a null in the file may mean "off" or "as the filter says"
-    data["classes"] = [asdict(category) for category in config.categories]
-    data["label"] = {"confidence": config.label.confidence}
-    backend = data["backend"]
-    data["backend"] = {key: backend[key] for key in ("name", "model", "base_url", "answers")}
-    if backend["answers"] is not None:
-        data["backend"]["answers"] = _portable(backend["answers"])
+    data["classes"] = [
+        given | asdict(category) for given, category in zip(data["classes"], config.categories, strict=True)
+    ]
+    label = config.label
+    data["label"] = {"confidence": label.confidence} | {
+        key: _portable(path) for key, path in (("boxes", label.boxes), ("prompts", label.prompts)) if path
+    }
+    data["backend"] = _backend(config.backend)
+    data["visual"] = _backend(config.visual) if config.visual else None
+    return data
+
+
+def _backend(settings: BackendConfig) -> dict[str, Any]:
+    data = settings.model_dump(mode="json", include={"name", "model", "base_url", "answers", "options"})
+    for key in ("answers", "model"):
+        if data[key] is not None:
+            data[key] = _portable(data[key])
     return data
 
 

@@ -7,9 +7,10 @@ from typing import NamedTuple
 from autolabel import filters
 from autolabel.config import Config
 from autolabel.errors import ImageError, InputError
-from autolabel.pipeline.inventory import Question, identify, question, select, store_path, why_unanswered
+from autolabel.pipeline.inventory import identify, select, store_path, why_unanswered
+from autolabel.pipeline.question import Question, question
 from autolabel.store import Store
-from autolabel.types import Category, Detection, ImageItem, ImageResult
+from autolabel.types import Category, Detection, FrameItem, ImageItem, ImageResult
 
 
 class Labelled(NamedTuple):
@@ -19,6 +20,11 @@ class Labelled(NamedTuple):
     image: bytes
     width: int
     height: int
+
+    @property
+    def unit(self) -> bytes:
+        """What gets a split: the image's content, or that of the clip that it is a frame of."""
+        return self.item.clip.content if isinstance(self.item, FrameItem) else self.image
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,7 @@ class Run:
         self.store = Store(path)
         self.is_sample = items is not None
         self._items = items
-        self._asked: Question = question(config)
+        self.asked: Question = question(config)
 
     def __enter__(self) -> "Run":
         return self
@@ -61,7 +67,8 @@ class Run:
         for item in items:
             try:
                 row = identify(self.store, item)
-                reason = why_unanswered(self.store, row.image, self._asked)
+                prompts = self.asked.prompts(item.file_name, (row.width, row.height))
+                reason = why_unanswered(self.store, item, row, self.asked, prompts)
             except ImageError as error:
                 reason = str(error)
             if reason is None:
@@ -94,16 +101,21 @@ class Run:
 
         Raises ImageError where a labelling has just taken an answer away.
         """
-        rows = self.store.answers(entry.image, self._asked.source)
+        prompts = self.asked.prompts(entry.item.file_name, (entry.width, entry.height))
+        sources = self.asked.by_source(prompts, entry.item)
+        rows = {source: self.store.answers(entry.image, source) for source in sources}
         detections: list[Detection] = []
         degradations: list[str] = []
-        for prompt in self._asked.prompts:
-            row = rows.get(prompt.text)
+        for prompt in prompts:
+            row = rows[self.asked.asker(prompt).source_of(prompt, entry.item)].get(prompt.key)
             if row is None:  # since the survey
                 raise ImageError("its answer was replaced by a labelling under way; export again after that")
-            detections += [replace(d, class_id=prompt.class_id) for d in row.detections]
-            degradations += [name for name in row.degradations for _ in row.detections]
-            degradations += ["no_score" for d in row.detections if d.confidence is None]
+            detections += [
+                replace(d, class_id=prompt.class_id, prompt=prompt.text, asked=prompt) for d in row.detections
+            ]
+            for detection in row.detections:
+                unscored = {"scores"} if detection.confidence is None else set()
+                degradations += sorted(unscored.union(row.degradations))
         return detections, degradations
 
 

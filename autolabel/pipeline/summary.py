@@ -13,7 +13,8 @@ class Summary:
     """The outcome of label, export or run. `requests` counts every request sent, retries included.
 
     `dropped` counts instances by reason; those of a format (`format_limit:voc`) stand beside the
-    identity answered = exported + dropped, since the other formats hold them.
+    identity answered = exported + dropped, since the other formats hold them. `notes` are warnings about the
+    dataset itself, which its manifest repeats.
     """
 
     images: int = 0
@@ -32,6 +33,7 @@ class Summary:
     prompts: dict[str, list[int]] = field(default_factory=dict)
     failures: list[tuple[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def exit_code(self) -> int:
@@ -77,7 +79,7 @@ class Summary:
     def troubles(self) -> Iterator[str]:
         """Yield what needs attention: failed images and warnings."""
         yield from _first("failed", [f"{name}: {reason}" for name, reason in self.failures])
-        yield from (f"warning: {warning}" for warning in self.warnings)
+        yield from (f"warning: {warning}" for warning in (*self.warnings, *self.notes))
 
     def _export_lines(self) -> Iterator[str]:
         yield f"instances: {self.answered} answered, {self.exported} exported"

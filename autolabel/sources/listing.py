@@ -13,13 +13,17 @@ READ_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".ti
 # Images that are not read: listed, so that they fail with a reason and don't silently go missing.
 OTHER_SUFFIXES = (".gif", ".heic", ".heif", ".avif", ".jp2")
 
-_SUFFIXES = READ_SUFFIXES + OTHER_SUFFIXES
+VIDEO_SUFFIXES = (
+    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv", ".3gp",
+)  # fmt: skip
+
+_SUFFIXES = READ_SUFFIXES + OTHER_SUFFIXES + VIDEO_SUFFIXES
 _WILDCARD = re.compile(r"[*?[]")
 _Pattern = re.Pattern[str] | None  # None stands for `**`: any number of folders
 
 
 def list_images(sources: str | Sequence[str]) -> list[ImageItem]:
-    r"""The images of folders (recursive), files and globs, sorted by file_name in code-point order.
+    r"""The images and videos of folders (recursive), files and globs, sorted by file_name, by code point.
 
     `file_name` is the posix path below the folder, or below a glob's part before its first wildcard; bytes
     that are not UTF-8 stand in it as \\\xNN, and such a file fails when it is read. `path` is absolute.
@@ -43,6 +47,11 @@ def list_images(sources: str | Sequence[str]) -> list[ImageItem]:
     if not found:
         raise InputError("no images were named; give a folder, a file or a glob")
     return [ImageItem(name, found[name]) for name in sorted(found)]
+
+
+def is_video(path: str) -> bool:
+    """Whether a file is taken for a video, by its suffix."""
+    return path.lower().endswith(VIDEO_SUFFIXES)
 
 
 def _images_of(source: str) -> Iterator[tuple[str, str]]:

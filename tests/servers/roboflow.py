@@ -1,6 +1,7 @@
-"""Roboflow's concept_segment as its open-source server (inference 1.8.3) behaves, with the tiny model.
+"""Roboflow's two calls as its open-source server (inference 1.8.3) behaves, with the tiny model.
 
-Kept from the vendor: the order of the checks, the shapes of errors, the turned-around thresholds.
+Kept from the vendor: the order of the checks, the shapes of errors, the turned-around thresholds, the prompts
+that visual_segment passes over, its cache by image_id and its unpadded boxes.
 """
 
 import base64
@@ -14,9 +15,10 @@ import orjson
 from pycocotools import mask as coco
 
 from tests.servers.host import Request, Response, json_response
-from tests.servers.model import polygons, segment
+from tests.servers.model import Box, polygons, segment, segment_one
 
 PATH = "/sam3/concept_segment"
+VISUAL_PATH = "/sam3/visual_segment"
 MAX_PROMPTS = 16
 
 
@@ -25,6 +27,7 @@ class RoboflowServer:
 
     `bearer=False` is a server before 1.5.0, which does not look at the Authorization header.
     `forced_format` answers in that format whatever is asked, as some servers up to 1.5.0 do.
+    `by_prompt` answers visual prompts in the shape of the vendor's page, which no server was seen to give.
     """
 
     def __init__(
@@ -33,7 +36,10 @@ class RoboflowServer:
         *,
         bearer: bool = True,
         forced_format: str | None = None,
+        by_prompt: bool = False,
     ) -> None:
+        self._by_prompt = by_prompt
+        self._embedded: dict[str, np.ndarray] = {}
         self._keys = keys
         self._bearer = bearer
         self._forced_format = forced_format
@@ -43,15 +49,17 @@ class RoboflowServer:
         refused = self._refusal(request, body)
         if refused is not None:
             return refused
-        if request.path != PATH:
+        if request.path not in (PATH, VISUAL_PATH):
             return json_response({"message": "Internal error."}, 500)
-        problems = _problems(body)
+        problems = _problems(body) if request.path == PATH else _visual_problems(body)
         if problems:
             return json_response({"detail": problems}, 422)
         try:
             image = _decoded(body["image"]["value"])
         except ValueError as error:
             return json_response({"message": f"Could not load input image. Cause: {error}"}, 400)
+        if request.path == VISUAL_PATH:
+            return self._visual(body, image)
         results = self._results(body, image)
         return json_response(
             {
@@ -62,6 +70,22 @@ class RoboflowServer:
                 "prompt_results": results,
             }
         )
+
+    def _visual(self, body: Mapping[str, Any], image: np.ndarray) -> Response:
+        wanted = body.get("format") or "json"
+        if wanted not in ("json", "polygon", "rle"):
+            return Response(500, b"Internal Server Error", {"Content-Type": "text/plain"})
+        if body.get("image_id"):  # what is cached is answered from, whatever the new image shows
+            image = self._embedded.setdefault(body["image_id"], image)
+        form = self._forced_format or ("polygon" if wanted == "json" else wanted)
+        predictions = []
+        for box, points in _aligned(_visual_prompts(body.get("prompts"))):
+            mask, score = segment_one(image, box, points)
+            predictions.append({"masks": _encoded(mask, form), "confidence": score, "format": form})
+        if self._by_prompt:
+            results = [{"prompt_index": i, "predictions": [p]} for i, p in enumerate(predictions)]
+            return json_response({"prompt_results": results, "time": 0.001})
+        return json_response({"time": 0.001, "predictions": predictions})
 
     def _refusal(self, request: Request, body: Any) -> Response | None:
         """Check the key before anything else is looked at, as serverless does."""
@@ -98,20 +122,21 @@ class RoboflowServer:
                     # a prompt without its own threshold gets all that the lowest of them lets through
                     lowest if own[i] is None else own[i],
                     body.get("format") or "polygon",
+                    _shown(prompt),
                 ),
             }
             for i, prompt in enumerate(prompts)
         ]
 
     def _predictions(
-        self, image: np.ndarray, text: str, threshold: float, wanted: str
+        self, image: np.ndarray, text: str, threshold: float, wanted: str, shown: list[tuple[Box, bool]]
     ) -> list[dict[str, Any]]:
         form = self._forced_format or ("polygon" if wanted == "json" else wanted)
         if form not in ("polygon", "rle"):
             return []  # an unknown format is no error
         return [
             {"masks": _encoded(mask, form), "confidence": score, "format": form}
-            for mask, score in segment(image, text, threshold)
+            for mask, score in segment(image, text, threshold, shown)
         ]
 
 
@@ -137,7 +162,55 @@ def _problems(body: Any) -> list[dict[str, Any]]:
     if len(prompts) > MAX_PROMPTS:
         text = f"Value error, Exceeded SAM3_MAX_PROMPT_BATCH_SIZE={MAX_PROMPTS}: got {len(prompts)}"
         return [_problem("value_error", ["prompts"], text, prompts)]
+    for prompt in prompts:
+        if len(prompt.get("boxes") or []) != len(prompt.get("box_labels") or []):
+            return [_problem("value_error", ["prompts"], "Value error, box_labels must match boxes", prompt)]
     return []
+
+
+def _visual_problems(body: Any) -> list[dict[str, Any]]:
+    image = body.get("image") if isinstance(body, dict) else None
+    if not isinstance(image, dict) or image.get("type") != "base64":
+        return [_problem("model_attributes_type", ["image"], "Input should be a valid dictionary", image)]
+    for prompt in _visual_prompts(body.get("prompts")):
+        box = prompt.get("box")
+        if box is not None and set(box) != {"x", "y", "width", "height"}:
+            return [_problem("missing", ["prompts", "box", "x"], "Field required", box)]
+        for point in prompt.get("points") or []:
+            if set(point) != {"x", "y", "positive"}:
+                return [_problem("missing", ["prompts", "points", "positive"], "Field required", point)]
+    return []
+
+
+def _visual_prompts(value: Any) -> list[dict[str, Any]]:
+    """Return the prompts: of {"prompts": [...]}, a list, or one alone; a list around the first is passed over."""
+    if isinstance(value, dict):
+        return value.get("prompts", [value])
+    return [prompt for prompt in value or [] if "prompts" not in prompt]
+
+
+def _aligned(prompts: list[dict[str, Any]]) -> list[tuple[Box | None, list[tuple[float, float, bool]]]]:
+    """Return box (of a centre) and points of each prompt; boxes move up where an earlier prompt has none."""
+    boxes = [prompt["box"] for prompt in prompts if prompt.get("box")]
+    found = []
+    for i, prompt in enumerate(prompts):
+        box = boxes[i] if i < len(boxes) else None
+        across, down = (box["width"] / 2, box["height"] / 2) if box else (0, 0)
+        xyxy = (box["x"] - across, box["y"] - down, box["x"] + across, box["y"] + down) if box else None
+        points = [(point["x"], point["y"], point["positive"]) for point in prompt.get("points") or []]
+        found.append((xyxy, points))
+    return found or [(None, [])]
+
+
+def _shown(prompt: Mapping[str, Any]) -> list[tuple[Box, bool]]:
+    """Return the examples of a prompt: boxes by their top left corner, or xyxy."""
+    boxes = [
+        (b["x0"], b["y0"], b["x1"], b["y1"])
+        if "x0" in b
+        else (b["x"], b["y"], b["x"] + b["width"], b["y"] + b["height"])
+        for b in prompt.get("boxes") or []
+    ]
+    return list(zip(boxes, map(bool, prompt.get("box_labels") or []), strict=True)) if boxes else []
 
 
 def _problem(kind: str, where: list[str], text: str, given: Any) -> dict[str, Any]:

@@ -244,6 +244,7 @@ class Split:
             number(record.score),
             record.prompt if isinstance(record.prompt, str) else "",
             records.track(record.track_id),
+            records.identifier(record.id),
         )
 
 

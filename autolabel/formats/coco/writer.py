@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import orjson
 
@@ -21,7 +21,8 @@ class CocoWriter:
 
     Every mask is held exactly. `polygon` writes one keyholed ring per part, a quarter pixel inside the
     outline, which pycocotools fills to the same pixels; `rle` writes the compressed string. A crowd is always
-    written so: readers expect it.
+    written so: readers expect it. Frames of a clip have `video_id`, `frame_id` (their number in the clip,
+    from 0) and `time_s`, and the file a list of `videos`, as CocoVID has them.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class _Split:
         self._path = path
         self._waiting = path.with_name(f"{path.name}.annotations")
         self._images = self._annotations = 0
+        self._videos: dict[str, dict[str, Any]] = {}
         self._rows: dict[Path, bytearray] = {path: bytearray(), self._waiting: bytearray()}
         header = {
             "info": {"description": "Written by autolabel"},
@@ -92,12 +94,22 @@ class _Split:
 
     def add(self, image: ExportImage, annotations: Sequence[dict[str, object]]) -> None:
         self._images += 1
-        entry = {
+        entry: dict[str, object] = {
             "id": self._images,
             "file_name": image.file_name,
             "width": image.width,
             "height": image.height,
         }
+        if image.frame is not None:
+            clip = image.frame.clip
+            video = {
+                "id": len(self._videos) + 1,
+                "name": clip.file_name,
+                "width": clip.width,
+                "height": clip.height,
+            }
+            entry["video_id"] = self._videos.setdefault(clip.file_name, video)["id"]
+            entry |= {"frame_id": image.frame.number, "time_s": round(image.frame.time_s, 6)}
         self._write(self._path, self._images, entry)
         for annotation in annotations:
             self._annotations += 1
@@ -111,7 +123,8 @@ class _Split:
             file.write(b'\n],"annotations":[')
             with self._waiting.open("rb") as waiting:
                 shutil.copyfileobj(waiting, file, 1 << 20)
-            file.write(b"\n]}\n")
+            videos = b',"videos":' + orjson.dumps(list(self._videos.values())) if self._videos else b""
+            file.write(b"\n]" + videos + b"}\n")
         self._waiting.unlink()
 
     def _write(self, path: Path, nth: int, row: dict[str, object]) -> None:
@@ -143,4 +156,6 @@ def _annotation(
         annotation["score"] = detection.confidence
     if detection.track_id is not None:
         annotation["track_id"] = detection.track_id
+    if detection.asked is not None and detection.asked.source_id is not None:
+        annotation["source_id"] = detection.asked.source_id
     return annotation
