@@ -4,7 +4,7 @@ Nothing here imports torch: the model does, when it is opened.
 """
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,10 +14,11 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from autolabel.backends.base import Answer, Limits, Meter, Model
+from autolabel.backends.base import Answer, Limits, Meter, Model, Tracks
 from autolabel.config import BackendConfig
-from autolabel.errors import ConfigError, RefusedError
-from autolabel.types import Detection, Picture, Prompt
+from autolabel.errors import AnswerError, ConfigError, RefusedError
+from autolabel.sources import images
+from autolabel.types import Detection, Footage, Picture, Prompt
 
 PUBLISHED = "facebook/sam3"  # on the Hugging Face Hub, behind its licence
 
@@ -42,6 +43,7 @@ class Sam3(Model):
         """Open the weights. Raises ConfigError where packages or a part of the weights are missing."""
         super().__init__(settings, floor=floor, meter=meter, stop=stop)
         self.check_options(settings)
+        self._stop = stop
         self._model = _opened(settings.model or PUBLISHED, settings.options.get("batch"))
 
     @classmethod
@@ -64,37 +66,50 @@ class Sam3(Model):
         return limits
 
     def predict(self, picture: Picture, prompts: Sequence[Prompt]) -> Answer:
-        """Answer all `prompts`; see `Backend.predict`. The floor is for texts: a box or points find one."""
-        pixels = cv2.imdecode(np.frombuffer(picture.data, np.uint8), cv2.IMREAD_COLOR)
-        if pixels is None:
-            raise RefusedError("can't be decoded by OpenCV", kind="undecodable")
-        answers = self._model.predict(pixels, prompts, self.floor)
+        """Answer all `prompts`; see `Backend.predict`."""
+        answers = self._model.predict(_pixels(picture.data), prompts, self.floor)
         return Answer(
             [
-                Detection(prompt.class_id, found.score, prompt.key, found.mask, source_id=prompt.source_id)
+                Detection(prompt.class_id, found.score, prompt.key, found.mask)
                 for prompt, instances in zip(prompts, answers, strict=True)
                 for found in instances
             ]
         )
 
-    def track(
-        self, frames_bgr: Iterable[NDArray[np.uint8]], prompts: Sequence[Prompt]
-    ) -> Iterator[list[Detection]]:
-        """Yield the detections on each frame (h, w, 3) of a clip, with track ids, for the texts of `prompts`.
+    def track(self, footage: Footage, prompts: Sequence[Prompt]) -> Tracks:
+        """Follow the texts of `prompts` through a clip, frame by frame; see `Tracker.track`.
 
-        Answers come about 15 frames late, and memory does not grow with the clip. Raises StopRun.
+        A track keeps the score of its first detection. RefusedError too where the run ends.
         """
-        for frame in self._model.track(frames_bgr, [prompt.text for prompt in prompts], self.floor):
-            yield [
-                Detection(
-                    prompts[found.text].class_id,
-                    found.score,
-                    prompts[found.text].key,
-                    found.mask,
-                    found.track_id,
-                )
-                for found in frame
+        found = self._model.track(self._frames(footage), [prompt.text for prompt in prompts], self.floor)
+        return Tracks(
+            [
+                [
+                    Detection(prompt.class_id, one.score, prompt.key, one.mask, one.track_id)
+                    for one in frame
+                    for prompt in (prompts[one.text],)
+                ]
+                for frame in found
             ]
+        )
+
+    def read_tracks(self, body: bytes, footage: Footage, prompts: Sequence[Prompt]) -> Tracks:
+        """Read nothing: there are no bodies."""
+        del footage, prompts
+        raise AnswerError("it has no body that could be read again", body=body)
+
+    def _frames(self, footage: Footage) -> Iterator[NDArray[np.uint8]]:
+        for path in footage.paths:
+            if self._stop.is_set():
+                raise RefusedError("the run ended before the clip did", kind="interrupted")
+            yield _pixels(images.read_bytes(path))
+
+
+def _pixels(data: bytes) -> NDArray[np.uint8]:
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    if pixels is None:
+        raise RefusedError("can't be decoded by OpenCV", kind="undecodable")
+    return pixels.astype(np.uint8, copy=False)
 
 
 def _opened(name: str, batch: int | None) -> Any:

@@ -21,6 +21,7 @@ from autolabel.backends.sam3.weights import open_weights
 from autolabel.errors import UnknownModel
 from autolabel.types import RLE, Box, Prompt
 
+_DIGITS = 4  # of a score: those beyond depend on what is computed beside it
 _BATCH = 8  # images at once on a GPU
 _PICTURES_KEPT = 16  # features of the pictures asked about last: 21 MB each, half of it in bfloat16
 
@@ -67,9 +68,9 @@ class Model:
     ) -> list[list[Instance]]:
         """The instances that each of `prompts` finds in a picture (h, w, 3), in its pixels.
 
-        A text, with its exemplars, finds all that score `floor` or more; a box or points find one, whatever
-        it scores. Raises StopRun for a text that is too long, UnknownModel for a box or points where the
-        weights hold no tracker.
+        A text, with its exemplars, finds all that score `floor` or more, a box or points the one that they
+        show, if it does. Raises StopRun for a text that is too long, UnknownModel for a box or points where
+        the weights hold no tracker.
         """
         if self._weights.whole is None and any(prompt.is_visual for prompt in prompts):
             raise self._without_tracker("boxes and points")
@@ -147,7 +148,10 @@ class Model:
             return []
         scale = (self._weights.side / job.wh[0], self._weights.side / job.wh[1])
         pointed = [_pointed(prompt, scale) for prompt in prompts]
-        return [_Raw([score], mask[None], 0.0) for score, mask in self._pointer.find(features, pointed)]
+        return [
+            _Raw([score] if score >= job.floor else [], mask[None], 0.0)
+            for score, mask in self._pointer.find(features, pointed)
+        ]
 
     def _tracked(
         self, seen: list[Seen], hw: tuple[int, int], numbers: Sequence[int], floor: float
@@ -190,7 +194,7 @@ def _instances(raw: _Raw, hw: tuple[int, int]) -> list[Instance]:
     if not raw.scores:
         return []
     masks = to_rles(raw.masks, hw, raw.threshold)
-    return [Instance(mask, score) for mask, score in zip(masks, raw.scores, strict=True)]
+    return [Instance(mask, round(score, _DIGITS)) for mask, score in zip(masks, raw.scores, strict=True)]
 
 
 def _of_text(found: Found) -> _Raw:

@@ -1,6 +1,5 @@
 """Texts, exemplars, boxes and points on pictures, against the model's own code, asked in the plainest way."""
 
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,6 +12,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the local model needs torch: pip install '.[local]'")
 pytest.importorskip("transformers", reason="the local model needs transformers: pip install '.[local]'")
 
+from PIL import Image  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 from transformers import Sam3Model, Sam3TrackerModel  # noqa: E402
 from transformers.models.sam3_tracker.configuration_sam3_tracker import (  # noqa: E402
@@ -21,19 +21,17 @@ from transformers.models.sam3_tracker.configuration_sam3_tracker import (  # noq
     Sam3TrackerPromptEncoderConfig,
 )
 
-from autolabel.backends import limits_of, open_backend  # noqa: E402
-from autolabel.backends.base import Meter  # noqa: E402
+from autolabel.backends import limits_of  # noqa: E402
 from autolabel.backends.sam3.detector import Detector, View  # noqa: E402
 from autolabel.backends.sam3.model import Instance, Model  # noqa: E402
 from autolabel.backends.sam3.pixels import normalised, to_input  # noqa: E402
 from autolabel.backends.sam3.pointer import Pointed, Pointer  # noqa: E402
 from autolabel.backends.sam3.weights import open_weights  # noqa: E402
 from autolabel.config import BackendConfig  # noqa: E402
-from autolabel.errors import RefusedError, StopRun, UnknownModel  # noqa: E402
+from autolabel.errors import StopRun, UnknownModel  # noqa: E402
 from autolabel.geometry import rle  # noqa: E402
-from autolabel.types import Exemplar, Picture, Point, Prompt  # noqa: E402
+from autolabel.types import Exemplar, Point, Prompt  # noqa: E402
 from tests.backends.sam3 import tiny  # noqa: E402
-from tests.backends.support import picture  # noqa: E402
 
 CAT, DOG = Prompt("cat", 0), Prompt("dog", 1)
 SHOWN = Prompt("cat", 0, exemplars=(Exemplar((10, 5, 60, 40)),))
@@ -72,7 +70,7 @@ def scores(instances: list[Instance]) -> list[float]:
 
 def same(ours: list[Instance], others: list[Instance]) -> None:
     """Scores are equal, and masks but for pixels on the border."""
-    assert scores(ours) == pytest.approx(scores(others), abs=1e-5)
+    assert scores(ours) == pytest.approx(scores(others), abs=6e-5)
     if ours:
         assert (bitmaps(ours) != bitmaps(others)).mean() < 1e-3
 
@@ -130,7 +128,7 @@ def test_texts_and_exemplars_are_answered_as_by_the_image_model(
     """Scores and masks are those of the model's own code, in the picture's pixels."""
     [instances] = model.predict(pictures[1], [prompt])
     expected_scores, expected_masks = plain(video_folder, pictures[1], prompt)
-    assert scores(instances) == pytest.approx(expected_scores, abs=1e-5)
+    assert scores(instances) == pytest.approx(expected_scores, abs=6e-5)
     assert bitmaps(instances).shape == (5, 100, 130)
     assert (bitmaps(instances) != expected_masks).mean() < 1e-3
 
@@ -158,7 +156,7 @@ def test_boxes_and_points_are_answered_as_by_the_tracker(
         embeddings[-1] = embeddings[-1] + alone.no_memory_embedding.view(1, -1, 1, 1)
         answer = alone(image_embeddings=embeddings, multimask_output=True, **asked)
     best = int(answer.iou_scores[0, 0].argmax())
-    assert instance.score == pytest.approx(float(answer.iou_scores[0, 0, best]), abs=1e-5)
+    assert instance.score == pytest.approx(float(answer.iou_scores[0, 0, best]), abs=6e-5)
     expected = resized(answer.pred_masks[0], (100, 130))[0, best] > 0
     assert (rle.to_bitmap(instance.mask) != expected).mean() < 1e-3
 
@@ -233,14 +231,24 @@ def test_a_text_is_encoded_once(video_folder: Path, pictures: list[np.ndarray]) 
     assert calls == [2]
 
 
-def test_the_floor_holds_for_texts_alone(model: Model, pictures: list[np.ndarray]) -> None:
-    """Below it nothing comes back, down to no instance at all; a box finds one whatever it scores."""
+def test_nothing_comes_back_below_the_floor(model: Model, pictures: list[np.ndarray]) -> None:
+    """Neither for texts nor for a box, down to no instance at all."""
     [everything] = model.predict(pictures[0], [CAT])
-    floor = sorted(scores(everything))[2]
-    [some] = model.predict(pictures[0], [CAT], floor)
+    floor = np.mean(sorted(scores(everything))[1:3])
+    [some] = model.predict(pictures[0], [CAT], float(floor))
     assert scores(some) == [score for score in scores(everything) if score >= floor]
-    assert [len(found) for found in model.predict(pictures[0], [CAT, BOXED], 1.0)] == [0, 1]
+    assert len(some) == 3
+    assert model.predict(pictures[0], [CAT, BOXED, SHOWN], 1.0) == [[], [], []]
     assert model.predict(pictures[0], []) == []
+
+
+def test_pictures_are_squeezed_as_pillow_does(pictures: list[np.ndarray]) -> None:
+    """Bilinear with antialiasing: all pixels count, to within two of 255 levels."""
+    noise = np.random.default_rng(1).integers(0, 256, (300, 500, 3), np.uint8)
+    for pixels in (noise, pictures[0]):
+        pillow = Image.fromarray(pixels[..., ::-1]).resize((112, 112), Image.Resampling.BILINEAR)
+        ours = to_input(pixels, 112).permute(1, 2, 0).numpy().astype(int)
+        assert np.abs(ours - np.asarray(pillow)).max() <= 2
 
 
 def test_channels_are_not_swapped(model: Model) -> None:
@@ -290,17 +298,3 @@ def test_bfloat16_gives_nearly_the_same(video_folder: Path, pictures: list[np.nd
     assert kinds == [torch.float32, torch.bfloat16]
     assert answers[1] == pytest.approx(answers[0], abs=0.02)
     assert answers[1] != answers[0]
-
-
-def test_the_backend_answers_with_detections(video_folder: Path, pictures: list[np.ndarray]) -> None:
-    """Through the registry: every prompt's key, class and source come back with masks of the picture's size."""
-    settings = BackendConfig(name="sam3", model=str(video_folder), options={"batch": 2})
-    backend = open_backend(settings, floor=0.2, meter=Meter(price=0.0), stop=threading.Event())
-    sourced = replace(BOXED, source_id=7)
-    answer = backend.predict(picture(pictures[0]), [CAT, sourced])
-    assert [detection.prompt for detection in answer.detections] == ["cat"] * 5 + [BOXED.key]
-    assert answer.detections[-1].source_id == 7
-    assert {detection.mask.size for detection in answer.detections} == {(90, 130)}
-    with pytest.raises(RefusedError, match="can't be decoded"):
-        backend.predict(Picture("x.jpg", 3, 3, b"no picture"), [CAT])
-    backend.close()

@@ -25,7 +25,12 @@ from tests.backends.sam3 import tiny  # noqa: E402
 
 TEXTS = ["cat", "dog"]
 STEADY = {"hotstart_delay": 0, "high_iou_thresh": 0.05}  # no track is taken back, all are conditioned anew
-RESTLESS = {"det_nms_thresh": 0.5, "assoc_iou_thresh": 0.4, "trk_assoc_iou_thresh": 0.4}  # many are
+RESTLESS = {  # many are
+    "det_nms_thresh": 0.5,
+    "assoc_iou_thresh": 0.4,
+    "trk_assoc_iou_thresh": 0.4,
+    "hotstart_unmatch_thresh": 3,
+}
 
 
 def copied(video_folder: Path, folder: Path, **config: Any) -> str:

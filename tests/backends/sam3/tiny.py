@@ -104,7 +104,7 @@ def video_config() -> Sam3VideoConfig:
         high_conf_thresh=0.05,
         recondition_every_nth_frame=3,
         hotstart_delay=6,
-        hotstart_unmatch_thresh=3,
+        hotstart_unmatch_thresh=6,
         hotstart_dup_thresh=3,
     )
 
