@@ -19,7 +19,7 @@ from transformers import Sam3VideoModel
 import autolabel
 from autolabel.backends.sam3.weights import open_weights
 from autolabel.errors import ConfigError
-from tests.backends.sam3 import tiny
+from tests.local import tiny
 
 
 @pytest.fixture
