@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -30,6 +30,7 @@ from autolabel.errors import (
     UnknownModel,
 )
 from autolabel.geometry import rle
+from autolabel.testing import BackendContract
 from autolabel.types import Picture, Point, Prompt
 from tests.backends.support import GREEN, KEY, NOTHING, RED, SCENE, SHORT, picture
 from tests.servers.host import Fault, Host, Request, Response, json_response
@@ -801,3 +802,43 @@ def test_green_is_read_with_its_hole() -> None:
     with Host(SegmindServer()) as host, asking(host.url) as backend:
         [detection] = backend.predict(SCENE, [GREEN]).detections
     assert same(detection.mask, expected("green")[0][0])
+
+
+class TestSam3Image(BackendContract):
+    """What holds for every backend, for the default that takes either shape of answer."""
+
+    prompts = (RED, GREEN, Prompt("cat", 0, box_xyxy=LEFT_RED), Prompt("cat", 0, points=(Point(70, 20),)))
+    picture = SCENE
+    nothing = NOTHING
+    options: ClassVar[dict[str, bool]] = {}
+    place = "sam3_image:Sam3Image"
+
+    @pytest.fixture(autouse=True)
+    def _host(self):
+        with Host(SegmindServer()) as host:
+            type(self).settings = BackendConfig(
+                name=f"autolabel.backends.segmind.{self.place}",
+                base_url=host.url,
+                requests_per_second=1e6,
+                options=self.options,
+            )
+            yield
+
+
+class TestSam3ImageApart(TestSam3Image):
+    """The same with scores."""
+
+    options: ClassVar[dict[str, bool]] = APART
+
+
+class TestSam3ImageOfAll(TestSam3Image):
+    """The same with one picture."""
+
+    options: ClassVar[dict[str, bool]] = {"return_masks": False}
+
+
+class TestSamV2Image(TestSam3Image):
+    """The same for SAM 2."""
+
+    prompts = (RED, GREEN, Prompt("cat", 0, points=(Point(70, 20), Point(20, 20, positive=False))))
+    place = "sam_v2_image:SamV2Image"
