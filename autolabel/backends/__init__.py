@@ -21,6 +21,14 @@ BACKENDS: dict[str, dict[str, str]] = {
         "visual": "autolabel.backends.roboflow.visual:Visual",
     },
     "segmentlens": {NO_CHOICE: "autolabel.backends.segmentlens:SegmentLens"},
+    "segmind": {
+        "sam3-image": "autolabel.backends.segmind.sam3_image:Sam3Image",
+        "sam-v2-image": "autolabel.backends.segmind.sam_v2_image:SamV2Image",
+    },
+    "sam3": {
+        "facebook/sam3": "autolabel.backends.sam3:Sam3",
+        ANY: "autolabel.backends.sam3:Sam3",  # a folder of weights, or another name on the Hub
+    },
     "replay": {NO_CHOICE: "autolabel.backends.replay:Replay"},
     "grabcut": {NO_CHOICE: "autolabel.backends.grabcut:GrabCut"},
 }

@@ -60,6 +60,19 @@ class Answer:
     degradations: tuple[str, ...] = ()
 
 
+class Budget:
+    """US dollars that the meters of a run may spend together; None for no limit."""
+
+    def __init__(self, limit: float | None = None) -> None:
+        self.limit = limit
+        self.lock = threading.Lock()
+        self.meters: list[Meter] = []
+
+    def promised(self) -> float:
+        """What is spent or set aside."""
+        return sum(meter.promised() for meter in self.meters)
+
+
 class Meter:
     """Counts what was sent and billed, and refuses what could pass the budget. Threads may share one.
 
@@ -68,14 +81,16 @@ class Meter:
     else `price` (US dollars).
     """
 
-    def __init__(self, price: float | None = None, budget: float | None = None) -> None:
-        if budget is not None and price is None:
+    def __init__(self, price: float | None = None, budget: Budget | float | None = None) -> None:
+        budget = budget if isinstance(budget, Budget) else Budget(budget)
+        if budget.limit is not None and price is None:
             raise ConfigError(
                 "label.budget is set, but this host states no price: set backend.price_per_request"
             )
         self._price = price
         self._budget = budget
-        self._lock = threading.Lock()
+        self._lock = budget.lock
+        budget.meters.append(self)
         self._reserved = 0
         self._stated = 0  # billed requests whose cost the host said, and
         self._stated_cost = 0.0  # their sum
@@ -91,17 +106,22 @@ class Meter:
             return self._stated_cost if self._stated and not at_price else None
         return self._stated_cost + at_price * self._price
 
+    def promised(self) -> float:
+        """US dollars billed or set aside, as far as a price is known."""
+        return (self.cost or 0.0) + self._reserved * (self._price or 0.0)
+
     def reserve(self) -> None:
         """Set the price of one try aside; `settle` must follow.
 
         Raises BudgetReached, and sets nothing aside, where the sum could then pass the budget.
         """
         with self._lock:
-            if self._budget is not None and self._price is not None:
-                promised = (self.cost or 0.0) + self._reserved * self._price
-                if promised + self._price > self._budget + 1e-9:
+            limit = self._budget.limit
+            if limit is not None and self._price:
+                promised = self._budget.promised()
+                if promised + self._price > limit + 1e-9:
                     raise BudgetReached(
-                        f"one more request at {self._price:g} could pass label.budget {self._budget:g} "
+                        f"one more request at {self._price:g} could pass label.budget {limit:g} "
                         f"({promised:g} is spent or under way): raise label.budget to go on"
                     )
             self._reserved += 1

@@ -113,8 +113,9 @@ class Run:
             detections += [
                 replace(d, class_id=prompt.class_id, prompt=prompt.text, asked=prompt) for d in row.detections
             ]
-            degradations += [name for name in row.degradations for _ in row.detections]
-            degradations += ["no_score" for d in row.detections if d.confidence is None]
+            for detection in row.detections:
+                unscored = {"scores"} if detection.confidence is None else set()
+                degradations += sorted(unscored.union(row.degradations))
         return detections, degradations
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from autolabel.config.keys import ALL_VARIABLES
-from tests.backends.support import SERVICES, Service
+from tests.backends.support import SERVICES, TEXT_SERVICES, Service
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +17,17 @@ def _no_keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.fixture(params=SERVICES, ids=lambda service: service.name)
+def _name(service: Service) -> str:
+    return f"{service.name}-{service.model}" if service.model else service.name
+
+
+@pytest.fixture(params=SERVICES, ids=_name)
 def service(request: pytest.FixtureRequest) -> Service:
-    """Each host in turn."""
+    """Each host and call in turn."""
+    return request.param
+
+
+@pytest.fixture(params=TEXT_SERVICES, ids=_name)
+def text_service(request: pytest.FixtureRequest) -> Service:
+    """Each host that takes texts in turn."""
     return request.param

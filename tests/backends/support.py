@@ -15,6 +15,7 @@ from autolabel.backends.base import Meter
 from autolabel.backends.hosted import Hosted
 from autolabel.backends.http import Retry
 from autolabel.backends.roboflow.concept import Concept
+from autolabel.backends.roboflow.visual import Visual
 from autolabel.backends.segmentlens import SegmentLens
 from autolabel.config import BackendConfig
 from autolabel.types import Picture, Prompt
@@ -36,6 +37,9 @@ class Service:
     name: str
     backend: type[Hosted]
     server: type[RoboflowServer] | type[SegmentLensServer]
+    model: str | None = None
+    ask: Prompt = RED  # finds `hits` instances on the scene
+    hits: int = 2
 
     @property
     def variable(self) -> str:
@@ -46,13 +50,18 @@ class Service:
 
     def body(self, *predictions: dict[str, Any], text: str = "red") -> bytes:
         """An answer to one prompt."""
+        if self.model == "visual":
+            return orjson.dumps({"predictions": list(predictions), "time": 0.1})
         result = {"prompt_index": 0, "echo": {"text": text}, "predictions": list(predictions)}
         return orjson.dumps({"prompt_results": [result], "time": 0.1})
 
 
 ROBOFLOW = Service("roboflow", Concept, RoboflowServer)
 SEGMENTLENS = Service("segmentlens", SegmentLens, SegmentLensServer)
-SERVICES = [ROBOFLOW, SEGMENTLENS]
+ON_RED = Prompt("box of red", 0, box_xyxy=(10.0, 10.0, 40.0, 50.0))
+VISUAL = Service("roboflow", Visual, RoboflowServer, "visual", ON_RED, 1)
+TEXT_SERVICES = [ROBOFLOW, SEGMENTLENS]
+SERVICES = [*TEXT_SERVICES, VISUAL]
 
 
 def polygon(*rings: Any, confidence: Any = 0.9) -> dict[str, Any]:
@@ -72,7 +81,8 @@ def opened(
     **settings: Any,
 ) -> Iterator[Hosted]:
     """A backend that asks `url`, without a rate limit that tests would notice."""
-    config = BackendConfig(name=service.name, base_url=url, **({"requests_per_second": 1e6} | settings))
+    given = {"model": service.model, "requests_per_second": 1e6} | settings
+    config = BackendConfig(name=service.name, base_url=url, **given)
     backend = service.backend(
         config, floor=floor, meter=meter or Meter(), stop=stop or threading.Event(), retry=retry
     )

@@ -33,9 +33,9 @@ ECHO = {
 HTML = Response(200, b"<html><body>Please log in</body></html>", {"Content-Type": "text/html"})
 
 
-def test_every_prompt_gets_its_instances(service: Service) -> None:
+def test_every_prompt_gets_its_instances(text_service: Service) -> None:
     """Masks, scores, class ids and prompts arrive exactly as the model made them."""
-    with Host(service.answer()) as host, opened(service, host.url) as backend:
+    with Host(text_service.answer()) as host, opened(text_service, host.url) as backend:
         answer = backend.predict(SCENE, [GREEN, NOTHING, RED])
     image = cv2.imdecode(np.frombuffer(SCENE.data, np.uint8), cv2.IMREAD_COLOR)
     expected = [
@@ -50,9 +50,9 @@ def test_every_prompt_gets_its_instances(service: Service) -> None:
     assert backend.read(answer.body, (120, 200), [GREEN, NOTHING, RED]) == answer
 
 
-def test_nothing_found_is_an_answer(service: Service) -> None:
+def test_nothing_found_is_an_answer(text_service: Service) -> None:
     """A host that finds nothing gives no detections, and no error."""
-    with Host(service.answer()) as host, opened(service, host.url) as backend:
+    with Host(text_service.answer()) as host, opened(text_service, host.url) as backend:
         assert backend.predict(SCENE, [NOTHING]).detections == []
 
 
@@ -60,7 +60,7 @@ def test_an_empty_mask_stays(service: Service) -> None:
     """An instance without pixels is kept, for the filter to count."""
     body = service.body(polygon([]))
     with Host(service.answer(), always=Response(200, body)) as host, opened(service, host.url) as backend:
-        [detection] = backend.predict(SCENE, [RED]).detections
+        [detection] = backend.predict(SCENE, [service.ask]).detections
     assert rle.area(detection.mask) == 0
 
 
@@ -75,11 +75,13 @@ def test_parts_of_a_polygon_are_one_instance(service: Service) -> None:
     assert rle.area(detection.mask) == 20 + 1 + 10
 
 
-def test_polygons_are_recorded_as_without_holes(service: Service) -> None:
+def test_polygons_are_recorded_as_without_holes(text_service: Service) -> None:
     """What was read from polygons says that holes are lost."""
-    with opened(service, "http://127.0.0.1:9") as backend:
-        assert backend.read(service.body(polygon([[1, 1]])), (120, 200), [RED]).degradations == ("holes",)
-        assert backend.read(service.body(), (120, 200), [RED]).degradations == ()
+    with opened(text_service, "http://127.0.0.1:9") as backend:
+        assert backend.read(
+            text_service.body(polygon([[1, 1]])), (120, 200), [text_service.ask]
+        ).degradations == ("holes",)
+        assert backend.read(text_service.body(), (120, 200), [text_service.ask]).degradations == ()
 
 
 @pytest.mark.parametrize(
@@ -98,7 +100,7 @@ def test_causes_for_every_image_stop_the_run(
         opened(service, host.url, meter=meter) as backend,
         pytest.raises(error, match="The host's own words") as caught,
     ):
-        backend.predict(SCENE, [RED])
+        backend.predict(SCENE, [service.ask])
     assert str(status) in str(caught.value)
     assert (meter.requests, meter.retries, meter.billed) == (1, 0, 0)
 
@@ -112,7 +114,7 @@ def test_other_refusals_concern_one_image(service: Service, status: int) -> None
         opened(service, host.url, meter=meter) as backend,
         pytest.raises(RefusedError, match=rf"answered {status}: body.image: Field odd; ") as caught,
     ):
-        backend.predict(SCENE, [RED])
+        backend.predict(SCENE, [service.ask])
     assert "SECRET" not in str(caught.value)
     assert (meter.requests, meter.billed) == (1, 0)
 
@@ -126,7 +128,7 @@ def test_passing_trouble_is_asked_again(service: Service, status: int) -> None:
         Host(service.answer(), script=script) as host,
         opened(service, host.url, meter=meter) as backend,
     ):
-        assert len(backend.predict(SCENE, [RED]).detections) == 2
+        assert len(backend.predict(SCENE, [service.ask]).detections) == service.hits
     assert (meter.requests, meter.retries) == (3, 2)
     assert meter.billed == (1 if status == 429 else 3)
     assert len({request.body for request in host.requests}) == 1
@@ -143,7 +145,7 @@ def test_trouble_that_stays_becomes_a_reason(service: Service, status: int) -> N
             opened(service, host.url) as backend,
             pytest.raises(RefusedError, match=f"answered {status} after 4 tries: busy, {number}") as caught,
         ):
-            backend.predict(SCENE, [RED])
+            backend.predict(SCENE, [service.ask])
         assert len(host.log) == SHORT.tries
         kinds.add(caught.value.kind)
     assert len(kinds) == 1
@@ -168,7 +170,7 @@ def test_broken_answers_are_asked_for_again(service: Service, trouble: Fault | R
         Host(service.answer(), script=[trouble, trouble]) as host,
         opened(service, host.url, meter=meter) as backend,
     ):
-        assert len(backend.predict(SCENE, [RED]).detections) == 2
+        assert len(backend.predict(SCENE, [service.ask]).detections) == service.hits
     assert (meter.requests, meter.retries, meter.billed, meter.cost) == (3, 2, 3, 1.5)
 
 
@@ -179,7 +181,7 @@ def test_a_broken_connection_becomes_a_reason(service: Service) -> None:
         opened(service, host.url) as backend,
         pytest.raises(RefusedError, match="broke off before its answer was whole after 4 tries") as caught,
     ):
-        backend.predict(SCENE, [RED])
+        backend.predict(SCENE, [service.ask])
     assert caught.value.__cause__ is caught.value.__context__ is None
 
 
@@ -190,7 +192,7 @@ def test_html_in_place_of_json_is_kept(service: Service) -> None:
         opened(service, host.url) as backend,
         pytest.raises(AnswerError, match=r"answered 200 \(text/html\).* is not JSON: <html>") as caught,
     ):
-        backend.predict(SCENE, [RED])
+        backend.predict(SCENE, [service.ask])
     assert caught.value.body == HTML.body
 
 
@@ -198,7 +200,7 @@ def test_the_content_type_does_not_matter(service: Service) -> None:
     """JSON under a wrong Content-Type is read."""
     answer = Response(200, service.body(polygon([[3, 4]])), {"Content-Type": "text/plain"})
     with Host(service.answer(), always=answer) as host, opened(service, host.url) as backend:
-        assert len(backend.predict(SCENE, [RED]).detections) == 1
+        assert len(backend.predict(SCENE, [service.ask]).detections) == 1
 
 
 def test_a_time_out_is_asked_again_then_a_reason(service: Service) -> None:
@@ -209,7 +211,7 @@ def test_a_time_out_is_asked_again_then_a_reason(service: Service) -> None:
         opened(service, host.url, meter=meter, timeout_s=0.05) as backend,
         pytest.raises(RefusedError, match=r"within 0.05 s after 4 tries; raise backend.timeout_s"),
     ):
-        backend.predict(SCENE, [RED])
+        backend.predict(SCENE, [service.ask])
     assert (meter.requests, meter.billed) == (4, 4)
 
 
@@ -219,7 +221,7 @@ def test_no_connection_is_no_request(service: Service) -> None:
         url = host.url
     meter = Meter(price=1.0)
     with opened(service, url, meter=meter) as backend, pytest.raises(RefusedError) as caught:
-        backend.predict(SCENE, [RED])
+        backend.predict(SCENE, [service.ask])
     assert str(caught.value).startswith(f"no connection to {url.removeprefix('http://')} after 4 tries (")
     assert str(caught.value).endswith("check the network and backend.base_url")
     assert (meter.requests, meter.retries, meter.billed) == (0, 0, 0)
@@ -235,7 +237,7 @@ def test_redirects_are_not_followed(service: Service, monkeypatch: pytest.Monkey
             opened(service, host.url) as backend,
             pytest.raises(RefusedError, match=f"307: it points to {elsewhere.url}") as caught,
         ):
-            backend.predict(SCENE, [RED])
+            backend.predict(SCENE, [service.ask])
     assert elsewhere.log == []
     assert KEY not in str(caught.value)
 
@@ -257,7 +259,7 @@ def test_retry_after_is_waited_for(service: Service, form: str, status: int) -> 
         Host(service.answer(), script=[json_response({}, status, **headers)]) as host,
         opened(service, host.url) as backend,
     ):
-        backend.predict(SCENE, [RED])
+        backend.predict(SCENE, [service.ask])
     first, second = host.log
     assert 0.9 < second.arrived - first.arrived < 5
 
@@ -269,7 +271,7 @@ def test_a_retry_after_of_days_is_not_waited_for(service: Service) -> None:
         opened(service, host.url) as backend,
         pytest.raises(RefusedError, match="asks to wait for 86400 s, more than an hour"),
     ):
-        backend.predict(SCENE, [RED])
+        backend.predict(SCENE, [service.ask])
     assert len(host.log) == 1
 
 
@@ -280,7 +282,7 @@ def test_a_retry_after_that_is_none_is_passed_over(service: Service, value: str)
         Host(service.answer(), script=[json_response({}, 503, retry_after=value)]) as host,
         opened(service, host.url) as backend,
     ):
-        assert len(backend.predict(SCENE, [RED]).detections) == 2
+        assert len(backend.predict(SCENE, [service.ask]).detections) == service.hits
 
 
 WRONG = {
@@ -310,12 +312,14 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("value", "words"), WRONG.values(), ids=WRONG)
-def test_an_answer_of_another_shape_is_no_empty_label(service: Service, value: object, words: str) -> None:
+def test_an_answer_of_another_shape_is_no_empty_label(
+    text_service: Service, value: object, words: str
+) -> None:
     """What is not understood is an error with the reason and the beginning, and the body is kept."""
     body = orjson.dumps(value)
     with (
-        Host(service.answer(), always=Response(200, body)) as host,
-        opened(service, host.url) as backend,
+        Host(text_service.answer(), always=Response(200, body)) as host,
+        opened(text_service, host.url) as backend,
         pytest.raises(AnswerError) as caught,
     ):
         backend.predict(SCENE, [RED])
@@ -363,7 +367,7 @@ def test_scores_that_are_no_numbers_are_errors(service: Service, literal: bytes)
         opened(service, host.url) as backend,
         pytest.raises(AnswerError, match="a confidence is"),
     ):
-        backend.predict(SCENE, [RED])
+        backend.predict(SCENE, [service.ask])
     assert len(host.log) == 1
 
 
@@ -389,7 +393,7 @@ def test_an_image_that_is_none_is_refused_once(service: Service) -> None:
         opened(service, host.url) as backend,
         pytest.raises(RefusedError, match="answered 400: "),
     ):
-        backend.predict(bad, [RED])
+        backend.predict(bad, [service.ask])
     assert len(host.log) == 1
 
 
@@ -399,40 +403,40 @@ def test_the_key_of_the_environment_is_sent(service: Service, monkeypatch: pytes
     monkeypatch.setenv(service.variable, KEY)
     with Host(service.answer(accounts)) as host:
         with opened(service, host.url) as backend:
-            backend.predict(SCENE, [RED])
+            backend.predict(SCENE, [service.ask])
         monkeypatch.setenv(service.variable, "poor")
         with opened(service, host.url) as backend, pytest.raises(NoCredits, match="credits"):
-            backend.predict(SCENE, [RED])
+            backend.predict(SCENE, [service.ask])
         monkeypatch.setenv(service.variable, "wrong")
         with opened(service, host.url) as backend, pytest.raises(KeyRefused, match=service.variable):
-            backend.predict(SCENE, [RED])
+            backend.predict(SCENE, [service.ask])
         monkeypatch.delenv(service.variable)
         with opened(service, host.url) as backend, pytest.raises(KeyRefused):
-            backend.predict(SCENE, [RED])
+            backend.predict(SCENE, [service.ask])
     sent = [request.headers.get("authorization") for request in host.requests]
     assert sent == [f"Bearer {KEY}", "Bearer poor", "Bearer wrong", None]
     assert all(request.query == {} for request in host.requests)
 
 
-def test_names_of_any_language_are_prompts(service: Service) -> None:
+def test_names_of_any_language_are_prompts(text_service: Service) -> None:
     """Prompts travel as UTF-8 and come back under their own text."""
 
     def one_instance(request: Request) -> Response:
         prompt = orjson.loads(request.body)["prompts"][0]
         text = prompt if isinstance(prompt, str) else prompt["text"]
-        return Response(200, service.body(polygon([[1, 2]]), text=text))
+        return Response(200, text_service.body(polygon([[1, 2]]), text=text))
 
     prompts = ['a "quoted" \\ name', "žluťoučký kůň", "猫 🐈"]
-    with Host(one_instance) as host, opened(service, host.url) as backend:
+    with Host(one_instance) as host, opened(text_service, host.url) as backend:
         for text in prompts:
             asked = type(RED)(text, 3)
             assert [d.prompt for d in backend.predict(SCENE, [asked]).detections] == [text]
 
 
-def test_a_jpeg_of_any_size_is_read_in_its_own_frame(service: Service) -> None:
+def test_a_jpeg_of_any_size_is_read_in_its_own_frame(text_service: Service) -> None:
     """The frame of the masks is that of the sent picture, also when it is tall, or one pixel wide."""
     for height, width in ((1, 7), (7, 1), (90, 31)):
-        with Host(service.answer()) as host, opened(service, host.url) as backend:
+        with Host(text_service.answer()) as host, opened(text_service, host.url) as backend:
             sent = picture(np.full((height, width, 3), 255, np.uint8))
             found = backend.predict(sent, [type(RED)("white", 0)]).detections
         expected = 1 if height * width >= 4 else 0
@@ -448,4 +452,4 @@ def test_retry_default_is_four_tries_or_more() -> None:
 
 def _read(service: Service, body: bytes) -> list:
     with opened(service, "http://127.0.0.1:9") as backend:
-        return backend.read(body, (120, 200), [RED]).detections
+        return backend.read(body, (120, 200), [service.ask]).detections

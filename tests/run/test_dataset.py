@@ -111,7 +111,7 @@ def test_answers_equal_exported_and_dropped(capsys):
     manifest = json.loads((DATASET / "dataset.json").read_text())
     assert manifest["dropped"] == counts["dropped"]
     assert manifest["classes"] == ["thing", "cup"]
-    assert manifest["degradations"]["answers"] == {"no_score": 1}
+    assert manifest["degradations"]["answers"] == {"scores": 1}
 
 
 def test_answers_that_nobody_asks_for_are_counted(caplog):
