@@ -204,10 +204,8 @@ class Host:
             "auth": self._key,
             "extensions": {"trace": sending.trace},
         }
-        billed, cost = (
-            True,
-            None,
-        )  # what is not known to be refused counts, also where a thread is interrupted
+        # what is not known to be refused counts, also where a thread is interrupted
+        billed, cost = True, None
         try:
             response, body = self._send("POST", url, options)
             billed, cost = self._bill(response)

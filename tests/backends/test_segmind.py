@@ -6,12 +6,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
 import orjson
 import pytest
+from hypothesis import given, settings
 
 from autolabel.backends.base import Meter, Queued
 from autolabel.backends.http import Retry
@@ -30,8 +31,10 @@ from autolabel.errors import (
     UnknownModel,
 )
 from autolabel.geometry import rle
+from autolabel.testing import BackendContract
 from autolabel.types import Picture, Point, Prompt
 from tests.backends.support import GREEN, KEY, NOTHING, RED, SCENE, SHORT, picture
+from tests.backends.test_any_json import ANY, damaged
 from tests.servers.host import Fault, Host, Request, Response, json_response
 from tests.servers.model import segment
 from tests.servers.segmind import HTML_405, SIGNATURE, Files, SegmindServer
@@ -360,6 +363,11 @@ BAD = {
     "zeros and ones": (png(np.eye(120, 200, dtype=np.uint8)), "is grey, not white on black"),
     "labels": (png(np.tile(np.arange(200, dtype=np.uint8) // 50, (120, 1))), "is grey, not white on black"),
     "another frame": (png(np.zeros((200, 120), np.uint8)), "has 120 x 200 px, in another proportion"),
+    "nearly the frame": (png(np.zeros((116, 200), np.uint8)), "has 200 x 116 px, in another proportion"),
+    "a job that is done": (b'{"request_id":"a","status":"success"}', "neither masks nor a picture"),
+    "success alone": (b'{"status":"success"}', "neither masks nor a picture"),
+    "an error that counts": (b'{"status":"error","masks_count":0}', "neither masks nor a picture"),
+    "no output": (b'{"status":"COMPLETED","output":null}', "it holds NoneType None"),
     "a square": (png(np.zeros((256, 256), np.uint8)), "has 256 x 256 px"),
     "cut": (
         png(np.random.default_rng(0).integers(0, 2, SIZE, np.uint8) * 255)[:-500],
@@ -414,6 +422,26 @@ def test_a_box_gets_the_one_instance_in_it(shape: str, box: Any, index: int) -> 
     assert same(detection.mask, expected("red")[index][0])
     assert (detection.class_id, detection.prompt) == (4, Prompt("cat", 4, box_xyxy=box).key)
     assert detection.confidence is None
+
+
+@pytest.mark.parametrize(("apart", "area"), [(True, 400), (False, 500)])
+def test_two_things_in_a_box(apart: bool, area: int) -> None:
+    """Masks apart: the one whose box is most like it. One picture: all that lies there, as parts of the one."""
+    large, small = np.zeros(SIZE, np.uint8), np.zeros(SIZE, np.uint8)
+    large[10:30, 10:30], small[35:45, 10:20] = 255, 255
+    masks = [base64.b64encode(png(mask)).decode() for mask in (small, large)]
+    body = orjson.dumps({"masks": masks}) if apart else png(large | small)
+    [detection] = read(body, Prompt("x", 0, box_xyxy=(8, 8, 32, 46))).detections
+    assert rle.area(detection.mask) == area
+
+
+def test_the_smallest_is_what_a_point_shows() -> None:
+    """Of masks that hold a point, the one with the fewest pixels."""
+    large, small = np.zeros(SIZE, np.uint8), np.zeros(SIZE, np.uint8)
+    large[10:40, 10:40], small[15:20, 15:20] = 255, 255
+    body = orjson.dumps({"masks": [base64.b64encode(png(mask)).decode() for mask in (large, small)]})
+    [detection] = read(body, Prompt("x", 0, points=(Point(17, 17),))).detections
+    assert rle.area(detection.mask) == 25
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -621,7 +649,7 @@ def test_a_job_that_was_accepted_is_resumed_elsewhere() -> None:
     assert len(answer.detections) == 2
     assert backend.read(answer.body, SIZE, [RED]) == answer
     assert len(posts(host)) == 1
-    assert (meter.requests, meter.billed) == (0, 0)
+    assert (meter.requests, meter.billed, meter.cost) == (0, 0, 0.0)
 
 
 def test_an_answer_at_once_is_resumed_too() -> None:
@@ -796,8 +824,70 @@ def test_any_frame_is_kept() -> None:
         assert rle.area(detection.mask) == height * width
 
 
+WORKER = {
+    "status": "success",
+    "infer_time": 0.1,
+    "masks": [B64],
+    "masks_count": 1,
+    "boxes": [[0, 0, 200, 120]],
+    "scores": [0.9],
+    "preview_mask": B64,
+}
+
+
+@settings(max_examples=150, deadline=None)
+@given(damaged(WORKER) | damaged({"status": "COMPLETED", "output": WORKER}) | ANY)
+def test_any_json_is_read_or_an_error(value: Any) -> None:
+    """Whatever stands in place of a part: masks in the frame, or an AnswerError, and never an empty answer."""
+    try:
+        answer = read(orjson.dumps(value))
+    except AnswerError:
+        return
+    assert [d.mask.size for d in answer.detections] == [SIZE]
+
+
 def test_green_is_read_with_its_hole() -> None:
     """A picture of a mask keeps holes."""
     with Host(SegmindServer()) as host, asking(host.url) as backend:
         [detection] = backend.predict(SCENE, [GREEN]).detections
     assert same(detection.mask, expected("green")[0][0])
+
+
+class TestSam3Image(BackendContract):
+    """What holds for every backend, for the default that takes either shape of answer."""
+
+    prompts = (RED, GREEN, Prompt("cat", 0, box_xyxy=LEFT_RED), Prompt("cat", 0, points=(Point(70, 20),)))
+    picture = SCENE
+    nothing = NOTHING
+    options: ClassVar[dict[str, bool]] = {}
+    place = "sam3_image:Sam3Image"
+
+    @pytest.fixture(autouse=True)
+    def _host(self):
+        with Host(SegmindServer()) as host:
+            type(self).settings = BackendConfig(
+                name=f"autolabel.backends.segmind.{self.place}",
+                base_url=host.url,
+                requests_per_second=1e6,
+                options=self.options,
+            )
+            yield
+
+
+class TestSam3ImageApart(TestSam3Image):
+    """The same with scores."""
+
+    options: ClassVar[dict[str, bool]] = APART
+
+
+class TestSam3ImageOfAll(TestSam3Image):
+    """The same with one picture."""
+
+    options: ClassVar[dict[str, bool]] = {"return_masks": False}
+
+
+class TestSamV2Image(TestSam3Image):
+    """The same for SAM 2."""
+
+    prompts = (RED, GREEN, Prompt("cat", 0, points=(Point(70, 20), Point(20, 20, positive=False))))
+    place = "sam_v2_image:SamV2Image"

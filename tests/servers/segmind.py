@@ -6,9 +6,11 @@ without objects) is a choice of the one who starts it.
 
 import base64
 import itertools
+import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -71,6 +73,9 @@ class SegmindServer:
     cost: float = 0.005
     headers: dict[str, str] = field(default_factory=dict)
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    uploads: dict[str, bytes] = field(default_factory=dict)
+    resampled: Callable[[int], Iterable[int]] = range  # which frames a video of masks has
+    fps: float = 10.0  # of that
     lock: Any = field(default_factory=threading.Lock)
 
     def __call__(self, request: Request) -> Response:
@@ -80,6 +85,8 @@ class SegmindServer:
         parts = request.path.strip("/").split("/")
         if parts[:2] == ["v2", "requests"]:
             return self._job(request, parts[2:])
+        if parts == ["upload-asset"]:
+            return self._upload(request)
         if len(parts) != 2 or parts[0] not in ("v1", "v2"):
             return json_response({"error": "Not Found"}, 404)
         if request.method != "POST":
@@ -110,6 +117,17 @@ class SegmindServer:
             return Response(406, b"Insufficient credits", {"Content-Type": "text/plain"})
         return None
 
+    def _upload(self, request: Request) -> Response:
+        """As workflows-api.segmind.com answers the vendor's SDK."""
+        [text] = orjson.loads(request.body)["data_urls"]
+        head, _, data = text.partition(";base64,")
+        if not head.startswith("data:video/"):
+            return json_response({"error": "unsupported media"}, 400)
+        with self.lock:
+            address = f"https://assets.example/{len(self.uploads)}.mp4"
+            self.uploads[address] = base64.b64decode(data)
+        return json_response({"file_urls": [address], "message": "ok"})
+
     def _at_once(self, output: bytes | dict[str, Any] | str) -> Response:
         headers = {
             "x-cost": str(self.cost),
@@ -118,7 +136,8 @@ class SegmindServer:
             **self.headers,
         }
         if isinstance(output, bytes):
-            return Response(200, output, {"Content-Type": "image/jpeg"} | headers)
+            kind = "video/mp4" if output[4:8] == b"ftyp" else "image/jpeg"
+            return Response(200, output, {"Content-Type": kind} | headers)
         return Response(200, orjson.dumps(output), {"Content-Type": "application/json"} | headers)
 
     def _queued(self, output: bytes | dict[str, Any] | str) -> Response:
@@ -159,6 +178,8 @@ class SegmindServer:
         """What a model answers. Raises ValueError for a fault in the request."""
         if model == "sam-v2-image":
             return self._sam_v2(body)
+        if model == "sam3-video":
+            return self._video(body)
         image = _decoded(body.get("image"))
         found = _instances(image, body)
         limit = _number(body, "max_masks", 0, 100, 0)
@@ -199,6 +220,19 @@ class SegmindServer:
         picture = self._union(image, masks)
         return {"image": base64.b64encode(picture).decode()} if body.get("base64") else picture
 
+    def _video(self, body: Any) -> bytes:
+        if body.get("video") not in self.uploads:
+            raise ValueError("video could not be read")
+        frames = frames_of(self.uploads[body["video"]])
+        found = [[mask for mask, _ in segment(frame, body.get("text_prompt") or "", 0.0)] for frame in frames]
+        masks = [np.logical_or.reduce([np.zeros(frames[0].shape[:2], bool), *some]) for some in found]
+        if body.get("return_overlay", True):
+            return video_of(
+                [np.where(m[..., None], (255, 0, 255), f) for m, f in zip(masks, frames, strict=True)]
+            )
+        white = [np.where(mask[..., None], 255, 0).repeat(3, axis=2) for mask in masks]
+        return video_of([white[index] for index in self.resampled(len(white))], self.fps)
+
     def _nothing(self, image: np.ndarray) -> bytes | dict[str, Any]:
         if self.empty == "black":
             return self._union(image, [])
@@ -219,6 +253,31 @@ class SegmindServer:
             return self.files.put(picture)
         text = base64.b64encode(picture).decode()
         return f"data:image/jpeg;base64,{text}" if self.shape == "data uri" else text
+
+
+def video_of(frames: Sequence[np.ndarray], fps: float = 10.0) -> bytes:
+    """An MP4 of BGR frames."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.mp4"
+        height, width = frames[0].shape[:2]
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, (width, height))
+        for frame in frames:
+            writer.write(frame.astype(np.uint8))
+        writer.release()
+        return path.read_bytes()
+
+
+def frames_of(data: bytes) -> list[np.ndarray]:
+    """The BGR frames of an MP4."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.mp4"
+        path.write_bytes(data)
+        video = cv2.VideoCapture(str(path))
+        found = []
+        while (read := video.read())[0]:
+            found.append(read[1])
+        video.release()
+        return found
 
 
 def _encoded(pixels: np.ndarray) -> bytes:

@@ -21,7 +21,7 @@ __all__ = ["Found", "cost", "found_in", "is_answer", "job", "parse", "state", "v
 
 _FILES = ("masks", "image", "preview_mask", "video")  # keys that hold files, or addresses of files
 _SUCCESS = ("success", "succeeded", "completed", "ok", "done")
-_ABOUT = {"status", "infer_time", "masks_count", "request_id", "metrics"}  # what is no picture
+_ABOUT = {"status", "infer_time", "masks_count"}  # what is no picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,13 +149,14 @@ def _apart(value: Mapping[str, Any]) -> Found:
 
 
 def _is_nothing_found(value: Mapping[str, Any]) -> bool:
-    """Whether it says so: no masks where they belong, or success and nothing else."""
+    """Whether it says so: it counts none, or is all that the worker writes where there is none."""
     held = {key: item for key, item in value.items() if item not in (None, [], "")}
     if held.keys() - _ABOUT or held.get("masks_count", 0) != 0:
         return False
-    said = str(held.get("status", "")).lower()
-    counted = value.get("masks") == [] or "masks_count" in value
-    return said in _SUCCESS or (counted and not said)
+    said = str(held.get("status", "success")).lower() in _SUCCESS
+    return said and (
+        value.get("masks") == [] or "masks_count" in held or {"status", "infer_time"} <= held.keys()
+    )
 
 
 def _picture(value: object) -> bytes:

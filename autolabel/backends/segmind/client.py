@@ -177,7 +177,8 @@ class Segmind(Model):
         reply = self._host.post(f"/{self.settings.api or self.API}/{self.MODEL}", content)
         job = answers.job(reply.value)
         if job is not None:
-            self._submitted.add(job)
+            # a cost that stands here already is counted with the request
+            self._submitted |= set() if "x-cost" in reply.headers else {job}
         elif not answers.is_answer(reply.body, reply.value):
             kind = reply.headers.get("content-type", "of no content type")
             raise self._host.reasons.unexpected(f"it is {kind}, and neither a picture nor JSON", reply.body)

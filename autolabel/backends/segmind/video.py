@@ -21,7 +21,6 @@ Size = tuple[int, int]
 LONGEST_S = 300.0  # the vendor's page: up to 5 minutes
 _LOWEST_FPS, _HIGHEST_FPS = 1.0, 60.0
 _BLACK = 48  # of 255: what a video codec leaves of black, next to nothing
-_SHORTEST = 0.9  # of the length that was sent: less is a part of the answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +90,15 @@ def masks_of_video(data: bytes, size: Size, times_s: Sequence[float]) -> list[li
         raise ValueError("the video of masks has no frame that can be decoded")
     known_s = np.array([frame.time_s for frame in found])
     asked_s = np.asarray(times_s, np.float64)
-    if len(found) < 2 or (np.diff(known_s) <= 0).any() or known_s[-1] < _SHORTEST * asked_s[-1]:
+    gaps = np.abs(asked_s[:, None] - known_s[None, :])
+    steps = np.concatenate((np.diff(known_s), np.diff(asked_s)))
+    # a longer way to the nearest means that a part of the answer is missing, or its times are
+    if len(found) < 2 or (steps <= 0).any() or gaps.min(axis=1).max() > steps.max() + 1e-6:
         raise ValueError(
             f"the video of masks has {len(found)} frames, the last at {known_s[-1]:.2f} s, and "
             f"{len(times_s)} were sent, the last at {asked_s[-1]:.2f} s"
         )
-    nearest = np.abs(asked_s[:, None] - known_s[None, :]).argmin(axis=1)
-    return [found[index].masks for index in nearest.tolist()]
+    return [found[index].masks for index in gaps.argmin(axis=1).tolist()]
 
 
 def _frames(data: bytes, size: Size) -> Iterator[_Frame]:
