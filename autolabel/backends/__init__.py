@@ -24,6 +24,7 @@ BACKENDS: dict[str, dict[str, str]] = {
     "segmind": {
         "sam3-image": "autolabel.backends.segmind.sam3_image:Sam3Image",
         "sam-v2-image": "autolabel.backends.segmind.sam_v2_image:SamV2Image",
+        "sam3-video": "autolabel.backends.segmind.sam3_video:Sam3Video",
     },
     "sam3": {
         "facebook/sam3": "autolabel.backends.sam3:Sam3",

@@ -18,10 +18,6 @@ VIDEO_SUFFIXES = (
     *(".ts", ".mts", ".m2ts", ".3gp", ".flv", ".wmv", ".ogv"),
 )
 
-VIDEO_SUFFIXES = (
-    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv", ".3gp",
-)  # fmt: skip
-
 _SUFFIXES = READ_SUFFIXES + OTHER_SUFFIXES + VIDEO_SUFFIXES
 _WILDCARD = re.compile(r"[*?[]")
 _Pattern = re.Pattern[str] | None  # None stands for `**`: any number of folders

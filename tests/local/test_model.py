@@ -238,7 +238,11 @@ def test_nothing_comes_back_below_the_floor(model: Model, pictures: list[np.ndar
     [some] = model.predict(pictures[0], [CAT], float(floor))
     assert scores(some) == [score for score in scores(everything) if score >= floor]
     assert len(some) == 3
-    assert model.predict(pictures[0], [CAT, BOXED, SHOWN], 1.0) == [[], model.predict(pictures[0], [BOXED])[0], []]
+    assert model.predict(pictures[0], [CAT, BOXED, SHOWN], 1.0) == [
+        [],
+        model.predict(pictures[0], [BOXED])[0],
+        [],
+    ]
     assert model.predict(pictures[0], []) == []
 
 
