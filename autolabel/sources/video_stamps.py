@@ -88,11 +88,11 @@ def _is_shown(packet: "Packet[Stream]", stream: VideoStream) -> bool:
 
 
 def _check_whole(container: InputContainer, stream: VideoStream, count: int, end_s: Fraction) -> None:
-    """Compare with the header: MP4 and MOV state frames, Matroska a length, others neither."""
+    """Compare with what the file states: MP4, MOV and AVI index every frame, Matroska has a length."""
     indexed = len(stream.index_entries)
-    if "mp4" in container.format.name and count < indexed:
+    if count < indexed:
         raise ImageError(
-            f"is cut off: it holds {count} of the {indexed} frames that its index names; "
+            f"is cut off or damaged: it holds {count} of the {indexed} frames that its index names; "
             "copy it again from where it came"
         )
     stated_s = Fraction(container.duration or 0, 1_000_000)
