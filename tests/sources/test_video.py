@@ -1,6 +1,7 @@
 """Which frames a video has, what they look like when written, and the reasons for what can't be read."""
 
 import os
+import struct
 import subprocess
 import sys
 from fractions import Fraction
@@ -240,13 +241,14 @@ def test_a_clip_without_frames_has_a_reason(tmp_path: Path) -> None:
     assert "holds no" in refused(empty)
 
 
-def test_frames_beyond_the_bound_on_pixels_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A frame that is too large is refused by its header."""
-    path = write(tmp_path / "clip.mp4", counting(3))
-    monkeypatch.setattr("autolabel.sources.video_decode.MAX_PIXELS", 64 * 48 - 1)
-    assert "more than the 3,071 that are safe to decode" in refused(path)
+def test_frames_beyond_the_bound_on_pixels_are_refused(tmp_path: Path) -> None:
+    """A frame that is too large is refused by its header, before anything is decoded."""
+    path = write(tmp_path / "clip.avi", counting(3), codec="rawvideo")
+    data = bytearray(path.read_bytes())
+    size = data.index(b"strf") + 12  # after the chunk's head and BITMAPINFOHEADER's own size
+    data[size : size + 8] = struct.pack("<2i", 20_000, 9_000)
+    path.write_bytes(data)
+    assert refused(path).startswith("has frames of 20000 x 9000 pixels, more than the 178,956,970")
 
 
 def noisy(count: int = 60) -> list[NDArray[np.uint8]]:
@@ -269,6 +271,12 @@ def test_a_truncated_clip_is_recognised(name: str, how: dict[str, Any], at: str,
     data = path.read_bytes()
     path.write_bytes(data[: len(data) * 6 // 10])
     assert at in refused(path)
+
+
+def test_a_long_last_picture_is_no_cut(tmp_path: Path) -> None:
+    """A slide show of a few slow pictures, with sound that is longer, is whole."""
+    path = write(tmp_path / "clip.mkv", counting(4), stamps=[0, 3000, 9000, 10000], audio=True)
+    assert len(whole(path).frames) == 4
 
 
 def test_frames_that_an_index_names_are_missed(tmp_path: Path) -> None:
