@@ -64,7 +64,8 @@ def decoded(container: InputContainer, stream: VideoStream) -> Iterator[VideoFra
     What comes before the first frame that can be decoded is skipped, as players do: a recording may begin
     between two key frames. From there on, damage raises ImageError with its place, counted from that frame.
     """
-    stream.thread_type = "AUTO"
+    # With more threads it depends on their race which damage FFmpeg marks; writing the pictures takes longer.
+    stream.thread_type = "NONE"
     first: VideoFrame | None = None
     place = ""
     count = 0

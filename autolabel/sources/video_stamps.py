@@ -72,7 +72,9 @@ def _packet_stamps(path: Path) -> list[int | None]:
                 count += 1
                 if _is_shown(packet, stream):
                     stamps.append(packet.pts)
-        _check_whole(container, stream, count, end_s)
+        _check_indexed(stream, count)
+        if _is_matroska(container):
+            _check_length(container, stream, stamps, end_s)
     return stamps
 
 
@@ -87,16 +89,24 @@ def _is_shown(packet: "Packet[Stream]", stream: VideoStream) -> bool:
     return stream.codec_context.name != "vp8" or bool(bytes(packet)[0] & _VP8_SHOWN)
 
 
-def _check_whole(container: InputContainer, stream: VideoStream, count: int, end_s: Fraction) -> None:
-    """Compare with the header: MP4 and MOV state frames, Matroska a length, others neither."""
+def _check_indexed(stream: VideoStream, count: int) -> None:
+    """MP4, MOV and AVI index every frame; others some or none."""
     indexed = len(stream.index_entries)
-    if "mp4" in container.format.name and count < indexed:
+    if count < indexed:
         raise ImageError(
-            f"is cut off: it holds {count} of the {indexed} frames that its index names; "
+            f"is cut off or damaged: it holds {count} of the {indexed} frames that its index names; "
             "copy it again from where it came"
         )
+
+
+def _check_length(
+    container: InputContainer, stream: VideoStream, stamps: Sequence[int | None], end_s: Fraction
+) -> None:
+    """Matroska states a length, and not always how long its last frame is shown."""
+    known = sorted(pts for pts in stamps if pts is not None)
+    longest_s = max((b - a for a, b in pairwise(known)), default=0) * (stream.time_base or Fraction(0))
     stated_s = Fraction(container.duration or 0, 1_000_000)
-    if _is_matroska(container) and end_s + _CUT_S + 1 / rate(stream) < stated_s:
+    if end_s + longest_s + _CUT_S < stated_s:
         raise ImageError(
             f"is cut off or damaged: it ends at {float(end_s):.3f} s of the {float(stated_s):.3f} s that its "
             "header states; copy it again from where it came"
