@@ -18,7 +18,7 @@ from transformers import Sam3VideoConfig, Sam3VideoModel
 
 from autolabel.backends.sam3.model import Model
 from autolabel.types import Prompt
-from tests.backends.sam3 import tiny
+from tests.local import tiny
 
 BATCHES = (1, 2, 4, 8, 16)
 CLASSES = (1, 4, 16)

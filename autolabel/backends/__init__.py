@@ -21,12 +21,17 @@ BACKENDS: dict[str, dict[str, str]] = {
         "visual": "autolabel.backends.roboflow.visual:Visual",
     },
     "segmentlens": {NO_CHOICE: "autolabel.backends.segmentlens:SegmentLens"},
-    "replay": {NO_CHOICE: "autolabel.backends.replay:Replay"},
-    "grabcut": {NO_CHOICE: "autolabel.backends.grabcut:GrabCut"},
+    "segmind": {
+        "sam3-image": "autolabel.backends.segmind.sam3_image:Sam3Image",
+        "sam-v2-image": "autolabel.backends.segmind.sam_v2_image:SamV2Image",
+        "sam3-video": "autolabel.backends.segmind.sam3_video:Sam3Video",
+    },
     "sam3": {
         "facebook/sam3": "autolabel.backends.sam3:Sam3",
         ANY: "autolabel.backends.sam3:Sam3",  # a folder of weights, or another name on the Hub
     },
+    "replay": {NO_CHOICE: "autolabel.backends.replay:Replay"},
+    "grabcut": {NO_CHOICE: "autolabel.backends.grabcut:GrabCut"},
 }
 
 

@@ -1,53 +1,47 @@
 """One host: connections, the key, retries, the rate limit and what it costs. The only user of httpx.
 
-Nothing here knows what is asked or answered, except that a 200 should hold JSON.
+Nothing here knows what is asked or answered. Waits are read in `waits`, words found in `reasons`.
 """
 
 import itertools
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-import tenacity
 
 from autolabel.backends.base import Meter
 from autolabel.backends.pace import Pace, Slot
 from autolabel.backends.reading import NOT_JSON, parse
 from autolabel.backends.reasons import Reasons
-from autolabel.backends.redact import Redactor
+from autolabel.backends.redact import Redactor, guard_logs
+from autolabel.backends.waits import LONGEST_S, Retry, asked_wait_s, is_used_up, stated_cost, try_again
 from autolabel.errors import AnswerError, AutolabelError, BudgetReached, ConfigError, StopRun
 from autolabel.version import __version__
 
-_LONGEST_WAIT_S = 3600.0  # a Retry-After beyond it ends the request
+__all__ = ["Host", "Reply", "Retry"]
+
 # uvicorn, which serves Roboflow's inference, closes idle connections after 5 s: be first, as a request sent
 # into a closing connection has an unclear outcome
 _KEEPALIVE_S = 4.0
 _CONNECT_S = 30.0
-_HEADERS = {"Content-Type": "application/json", "User-Agent": f"autolabel/{__version__}"}
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """How often a request is tried, and the waits in between: doubled each time, plus a random share."""
-
-    tries: int = 5
-    first_wait_s: float = 0.5
-    max_wait_s: float = 30.0
+_GOOD = (200, 201, 202)
+_NOT_BILLED = (429, 500, 502, 503)  # of a host that bills each accepted request: certainly not accepted
+_UNSENT = (httpx.ConnectError, httpx.ConnectTimeout)
+_Refused = Callable[[int, Mapping[str, str], bytes, str], AutolabelError]
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A 200: the parsed JSON, and the bytes it was parsed from."""
+    """A 200: the parsed JSON (NOT_JSON where it holds none), the bytes it was parsed from, the headers."""
 
     value: Any
     body: bytes
+    headers: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +69,30 @@ class _Sending:
             self.slot.sent()
 
 
+class _Key(httpx.Auth):
+    """Puts the key into a request; it stands in no other place, and in no repr."""
+
+    def __init__(self, key: str, auth: str) -> None:
+        self._key = key
+        self._auth = auth
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        if self._auth == "query":
+            request.url = request.url.copy_merge_params({"api_key": self._key})
+        elif self._auth == "bearer":
+            request.headers["Authorization"] = f"Bearer {self._key}"
+        else:
+            request.headers[self._auth] = self._key
+        yield request
+
+
 class Host:
     """A client of one host that all threads share.
 
-    `auth` is "bearer" (the Authorization header) or "query" (?api_key=); without a key neither is sent.
-    `advice` adds words of the backend to the error for a status. Proxies come from the environment.
+    `auth` is "bearer" (the Authorization header), "query" (?api_key=) or the name of a header; without a key
+    none is sent. With `bills_once` a request whose outcome is unclear is not sent again, and what a 200 holds
+    is for the caller to judge; otherwise a 200 should hold JSON. `advice` adds words of the backend to the
+    error for a status. Proxies come from the environment.
     """
 
     def __init__(
@@ -93,23 +106,24 @@ class Host:
         requests_per_second: float | None,
         meter: Meter,
         stop: threading.Event,
-        retry: Retry = Retry(),
+        retry: Retry = Retry(),  # noqa: B008  (frozen)
         advice: Mapping[int, str] | None = None,
+        bills_once: bool = False,
     ) -> None:
         redact = Redactor(key)
-        redact.guard_logs()
+        guard_logs(redact)
         self.reasons = Reasons(urlsplit(base_url).netloc, key_variable, redact, advice or {})
+        self.retry, self.stop = retry, stop
         self._base_url = base_url.rstrip("/")
         self._timeout_s = timeout_s
         self._meter = meter
-        self._stop = stop
         self._pace = Pace(requests_per_second, stop)
-        self._retrying = _retrying(retry, stop)
         self._redact = redact
+        self._bills_once = bills_once
+        self._key = _Key(key, auth) if key else None
         try:
-            self._client = httpx.Client(
-                headers=_HEADERS | _bearer(key, auth),
-                params={"api_key": key} if key and auth == "query" else None,
+            self._client = httpx.Client(  # without the key: files are fetched from other hosts, too
+                headers={"User-Agent": f"autolabel/{__version__}"},
                 timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S)),
                 limits=httpx.Limits(max_connections=None, keepalive_expiry=_KEEPALIVE_S),
                 follow_redirects=False,  # the key would go along
@@ -123,58 +137,144 @@ class Host:
     def post(self, path: str, content: bytes) -> Reply:
         """POST a JSON body and return the 200 that answers it, after retries where they can help.
 
-        Raises StopRun (key, credits, model, budget), RefusedError, or AnswerError for a 200 without JSON.
+        Raises StopRun (key, credits, model, budget), RefusedError, or AnswerError: for a 200 without JSON
+        and, where the host bills once, for an unclear outcome, then with an empty body.
         """
-        url = self._base_url + path
         number = itertools.count(1)
         unread: list[AnswerError] = []  # answers 200 without JSON: billed, so what was sent is not let go
 
         def attempt() -> _Try:
-            tried = self._try(url, content, next(number))
+            tried = self._post(self._base_url + path, content, next(number))
             unread.extend([tried.error] if isinstance(tried.error, AnswerError) else [])
             return tried
 
         try:
-            last: _Try = self._retrying(attempt)
+            last = try_again(attempt, self.retry, self.stop)
         except BudgetReached:
             if unread:
                 raise unread[-1] from None
             raise
-        if last.reply is not None:
-            return last.reply
-        if unread and not isinstance(last.error, StopRun):
+        if unread and last.reply is None and not isinstance(last.error, StopRun):
             raise unread[-1]
-        if last.again and self._stop.is_set():
-            raise self.reasons.interrupted()
-        raise last.error or self.reasons.interrupted()
+        return self._outcome(last)
+
+    def look_up(self, path: str, *, also: tuple[int, ...] = ()) -> Reply:
+        """GET with the key what costs nothing: no request is counted, and no slot of the rate is waited for.
+
+        A status in `also` is an answer like a 200. Raises as `post` does, without BudgetReached; UnknownModel
+        means that there is nothing at `path`.
+        """
+        url = self._base_url + path
+        return self._get(url, self.reasons, self.reasons.status, {"auth": self._key}, good=(*_GOOD, *also))
+
+    def fetch(self, url: str) -> bytes:
+        """GET a file that an answer points to, from any host and without the key. Raises RefusedError."""
+        try:
+            address = httpx.URL(url)
+        except httpx.InvalidURL:
+            address = httpx.URL()
+        if address.scheme not in ("http", "https") or not address.host:
+            raise self.reasons.no_address(url)
+        elsewhere = replace(self.reasons, host=address.copy_with(userinfo=b"").netloc.decode(), advice={})
+        return self._get(address, elsewhere, elsewhere.not_fetched, {"auth": None}).body
 
     def close(self) -> None:
         """Close every connection."""
         self._client.close()
 
-    def _try(self, url: str, content: bytes, number: int) -> _Try:
+    def _outcome(self, last: _Try) -> Reply:
+        if last.reply is not None:
+            return last.reply
+        if last.again and self.stop.is_set():
+            raise self.reasons.interrupted()
+        raise last.error or self.reasons.interrupted()
+
+    def _post(self, url: str, content: bytes, number: int) -> _Try:
+        """One try, in its turn, paid for."""
         self._meter.reserve()
         settle = partial(self._meter.settle, retry=number > 1)
         slot = self._pace.take()
         if slot is None:
             settle(False, sent=False)
             return _Try()
-        asked = f" after {number} tries" if number > 1 else ""
         sending = _Sending(slot)
-        billed = True  # what is not known to be refused counts, also where this thread is interrupted
+        options = {
+            "content": content,
+            "headers": {"Content-Type": "application/json"},
+            "auth": self._key,
+            "extensions": {"trace": sending.trace},
+        }
+        # what is not known to be refused counts, also where a thread is interrupted
+        billed, cost = True, None
         try:
-            response, body = self._send(url, content, sending)
-            billed = response.status_code < 300 or response.status_code >= 500
+            response, body = self._send("POST", url, options)
+            billed, cost = self._bill(response)
         except httpx.HTTPError as error:
-            return self._broken(error, sending.started, asked)
+            if sending.started and self._bills_once:
+                return _Try(error=self.reasons.unclear(self._trouble(error)))
+            return self._broken(error, self.reasons, sending.started, _after(number))
         finally:
             slot.release()
-            settle(billed and sending.started, sent=sending.started)
-        return self._judge(response, body, asked)
+            settle(billed and sending.started, sent=sending.started, cost=cost)
+        return self._judge(response, body, _after(number))
 
-    def _send(self, url: str, content: bytes, sending: _Sending) -> tuple[httpx.Response, bytes]:
-        extensions = {"trace": sending.trace}
-        with self._client.stream("POST", url, content=content, extensions=extensions) as response:
+    def _bill(self, response: httpx.Response) -> tuple[bool, float | None]:
+        """Whether a request counts as billed, and what the host says that it cost."""
+        status = response.status_code
+        if status >= 500:
+            return not (self._bills_once and status in _NOT_BILLED), None
+        return status < 300, stated_cost(response.headers) if status < 300 else None
+
+    def _judge(self, response: httpx.Response, body: bytes, asked: str) -> _Try:
+        status, headers = response.status_code, response.headers
+        wait_s = asked_wait_s(headers)
+        if status in _GOOD:
+            if is_used_up(headers):
+                self._pace.pause(min(wait_s, LONGEST_S))
+            value = parse(body)
+            if value is NOT_JSON and not self._bills_once:
+                return _Try(error=self.reasons.not_json(headers, body, asked), again=True)
+            return _Try(reply=Reply(value, body, headers))
+        error = self.reasons.status(status, headers, body, asked)
+        if status != 429 and status < 500:
+            return _Try(error=error)
+        if self._bills_once and status not in _NOT_BILLED:
+            return _Try(error=self.reasons.unclear(str(error)))
+        if wait_s > LONGEST_S:
+            return _Try(error=self.reasons.long_wait(status, wait_s))
+        if status in (429, 503):
+            self._pace.pause(wait_s)  # the host means all threads
+        return _Try(error=error, again=True, wait_s=wait_s)
+
+    def _get(
+        self,
+        url: str | httpx.URL,
+        reasons: Reasons,
+        refused: _Refused,
+        options: Mapping[str, Any],
+        good: tuple[int, ...] = _GOOD,
+    ) -> Reply:
+        number = itertools.count(1)
+
+        def attempt() -> _Try:
+            asked = _after(next(number))
+            try:
+                response, body = self._send("GET", url, options)
+            except httpx.HTTPError as error:
+                return self._broken(error, reasons, not isinstance(error, _UNSENT), asked)
+            status, headers = response.status_code, response.headers
+            if status in good:
+                return _Try(reply=Reply(parse(body), body, headers))
+            again = status == 429 or status >= 500
+            wait_s = min(asked_wait_s(headers), LONGEST_S)
+            return _Try(error=refused(status, headers, body, asked), again=again, wait_s=wait_s)
+
+        return self._outcome(try_again(attempt, self.retry, self.stop))
+
+    def _send(
+        self, method: str, url: str | httpx.URL, options: Mapping[str, Any]
+    ) -> tuple[httpx.Response, bytes]:
+        with self._client.stream(method, url, **options) as response:
             deadline = time.monotonic() + self._timeout_s  # httpx bounds each read, not the whole body
             chunks = []
             for chunk in response.iter_bytes():
@@ -183,69 +283,18 @@ class Host:
                     raise httpx.ReadTimeout("the body takes too long")
             return response, self._redact.body(b"".join(chunks))
 
-    def _broken(self, error: httpx.HTTPError, sent: bool, asked: str) -> _Try:
-        trouble = str(error) or type(error).__name__
+    def _broken(self, error: httpx.HTTPError, reasons: Reasons, sent: bool, asked: str) -> _Try:
         if not sent:
-            return _Try(error=self.reasons.no_connection(trouble, asked), again=True)
+            return _Try(error=reasons.no_connection(str(error) or type(error).__name__, asked), again=True)
         if isinstance(error, httpx.TimeoutException):
-            return _Try(error=self.reasons.too_slow(self._timeout_s, asked), again=True)
-        return _Try(error=self.reasons.cut(trouble, asked), again=True)
+            return _Try(error=reasons.too_slow(self._timeout_s, asked), again=True)
+        return _Try(error=reasons.cut(self._trouble(error), asked), again=True)
 
-    def _judge(self, response: httpx.Response, body: bytes, asked: str) -> _Try:
-        status, headers = response.status_code, response.headers
-        if status == 200:
-            value = parse(body)
-            if value is NOT_JSON:
-                return _Try(error=self.reasons.not_json(headers, body, asked), again=True)
-            return _Try(reply=Reply(value, body))
-        error = self.reasons.status(status, headers, body, asked)
-        if status != 429 and status < 500:
-            return _Try(error=error)
-        wait_s = _retry_after_s(headers)
-        if wait_s > _LONGEST_WAIT_S:
-            return _Try(error=self.reasons.long_wait(status, wait_s))
-        if status in (429, 503):
-            self._pace.pause(wait_s)  # the host means all threads
-        return _Try(error=error, again=True, wait_s=wait_s)
+    def _trouble(self, error: httpx.HTTPError) -> str:
+        if isinstance(error, httpx.TimeoutException):
+            return f"{self.reasons.host} did not answer within {self._timeout_s:g} s"
+        return str(error) or type(error).__name__
 
 
-def _bearer(key: str | None, auth: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {key}"} if key and auth == "bearer" else {}
-
-
-def _retrying(retry: Retry, stop: threading.Event) -> tenacity.Retrying:
-    backoff = tenacity.wait_exponential(retry.first_wait_s, retry.max_wait_s) + tenacity.wait_random(
-        0, retry.first_wait_s
-    )
-
-    def outcome(state: tenacity.RetryCallState) -> Any:
-        return state.outcome.result() if state.outcome else _Try()
-
-    return tenacity.Retrying(
-        sleep=tenacity.sleep_using_event(stop),
-        stop=tenacity.stop_after_attempt(retry.tries) | tenacity.stop_when_event_set(stop),
-        wait=lambda state: max(backoff(state), outcome(state).wait_s),
-        retry=tenacity.retry_if_result(lambda last: last.again),
-        retry_error_callback=outcome,
-    )
-
-
-def _retry_after_s(headers: Mapping[str, str]) -> float:
-    """Return the seconds that Retry-After asks for, as a number or an HTTP date; 0 where it can't be read."""
-    value = headers.get("retry-after", "").strip()
-    try:
-        return max(0.0, float(value))  # "nan" is no number of seconds: max() makes it 0
-    except ValueError:
-        pass
-    then = _date(value)
-    # the host's own clock where it sends it: ours may be off
-    now = _date(headers.get("date", "")) or datetime.now(UTC)
-    return max(0.0, (then - now).total_seconds()) if then else 0.0
-
-
-def _date(value: str) -> datetime | None:
-    try:
-        date = parsedate_to_datetime(value)
-    except (ValueError, OverflowError):
-        return None
-    return date if date.tzinfo else date.replace(tzinfo=UTC)
+def _after(tries: int) -> str:
+    return f" after {tries} tries" if tries > 1 else ""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from autolabel.backends.redact import Redactor
+from autolabel.backends.redact import Redactor, without_queries
 from autolabel.errors import (
     AnswerError,
     AutolabelError,
@@ -17,12 +17,18 @@ from autolabel.errors import (
     UnknownModel,
 )
 
+_ADD_CREDITS = "add credits to the account, or raise its spending cap"
+_CHECK_MODEL = "check backend.model and backend.base_url"
+_CONTENT_TYPE = re.compile(r"content[- ]?type|media[- ]?type", re.IGNORECASE)
 _SHOWN = 200  # characters of a host's own words
 _STOPS: dict[int, type[StopRun]] = {
     401: KeyRefused,
     402: NoCredits,
     403: KeyRefused,
     404: UnknownModel,
+    405: UnknownModel,
+    406: NoCredits,
+    410: UnknownModel,
     423: KeyRefused,
 }
 
@@ -44,7 +50,8 @@ class Reasons:
         words = [f"{self.host} answered {status}{asked}" + (f": {message}" if message else "")]
         words += [part for part in (self._next_step(status), self.advice.get(status)) if part]
         text = "; ".join(words)
-        if status in _STOPS:
+        # Segmind's 406 is one of both, in plain text
+        if status in _STOPS and not (status == 406 and _CONTENT_TYPE.search(message)):
             return _STOPS[status](text)
         return RefusedError(text, kind=f"{status} {_without_numbers(message)}")
 
@@ -70,6 +77,40 @@ class Reasons:
             f"{self.host} broke off before its answer was whole{asked} ({self._shown(trouble)}); "
             "run again later",
             kind="broken off",
+        )
+
+    def unclear(self, trouble: str) -> AnswerError:
+        """Return the error for a request that may have been accepted and may be billed."""
+        return AnswerError(
+            f"the outcome at {self.host} is unclear ({self._shown(trouble)}) and may be billed, so it is not "
+            "asked again by itself: run with --retry-unclear to ask, and pay, again",
+            body=b"",
+        )
+
+    def not_fetched(
+        self, status: int, headers: Mapping[str, str], body: bytes, asked: str = ""
+    ) -> RefusedError:
+        """Return the error for a file that another host does not give out; what it says holds its address."""
+        del headers, body
+        return RefusedError(
+            f"{self.host}, which holds a file of the answer, answered {status}{asked}; run again later",
+            kind=f"file {status}",
+        )
+
+    def no_address(self, url: str) -> RefusedError:
+        """Return the error for a file that lies at no address."""
+        return RefusedError(
+            f"{self.host} points to a file at {self._shown(url)[:60]!r}, which is no address; "
+            "run again later, or report it",
+            kind="no address",
+        )
+
+    def job_failed(self, body: bytes) -> RefusedError:
+        """Return the error for an accepted job that the host gave up."""
+        message = self._shown(host_message(body)).rstrip(".")
+        return RefusedError(
+            f"{self.host} took the request and failed: {message}; check this image and the prompts",
+            kind=f"failed {_without_numbers(message)}",
         )
 
     def long_wait(self, status: int, seconds: float) -> RefusedError:
@@ -107,7 +148,7 @@ class Reasons:
 
     def _shown(self, text: str) -> str:
         # redacted before it is cut: the rest of a cut key would not be recognised
-        return " ".join(self.redact(text).split())[:_SHOWN]
+        return " ".join(without_queries(self.redact(text)).split())[:_SHOWN]
 
     def _next_step(self, status: int) -> str:
         if status in (401, 403, 423):
@@ -115,8 +156,11 @@ class Reasons:
         if status >= 500:
             return "run again later: finished answers are kept"
         return {
-            402: "add credits to the account, or raise its spending cap",
-            404: "check backend.model and backend.base_url",
+            402: _ADD_CREDITS,
+            404: _CHECK_MODEL,
+            405: _CHECK_MODEL,
+            406: _ADD_CREDITS,
+            410: _CHECK_MODEL,
             413: "the image is too large for the host",
             429: "lower backend.requests_per_second",
         }.get(status, "check backend.base_url" if status < 400 else "check this image and the prompts")
@@ -126,14 +170,14 @@ def host_message(body: bytes) -> str:
     """Return what a host says in an error body.
 
     Known shapes: `message`, `detail` (a text, or pydantic's list, whose `input` echoes the whole request and
-    is left out) and `error` (a text or an object with a message), else the body as text.
+    is left out), `error_description` and `error` (a text or an object with a message), else the body as text.
     """
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
         return body[:20_000].decode(errors="replace")
     if isinstance(value, dict):
-        for key in ("message", "detail", "error"):
+        for key in ("message", "detail", "error_description", "error"):
             said = _said(value.get(key))
             if said:
                 return said

@@ -8,6 +8,7 @@ from functools import cache
 from urllib.parse import quote
 
 _HIDDEN = "***"
+_QUERY = re.compile(r"""(https?:[\\/]+[^\s?"'<>]*)\?[^\s"'<>]*""")
 # httpx logs whole URLs (?api_key=...) at INFO, httpcore response headers (a Location) at DEBUG;
 # a filter on a logger does not hold for its children, so each is named
 _TALKATIVE = (
@@ -40,10 +41,22 @@ class Redactor:
             return body
         return self(body.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
 
-    def guard_logs(self) -> None:
-        """Redact what the HTTP libraries log from now on, in every handler. Stays for the whole process."""
-        if self._pattern is not None:
-            _log_filter().patterns.add(self._pattern)
+    @property
+    def pattern(self) -> re.Pattern[str] | None:
+        """What matches the key; None where there is none."""
+        return self._pattern
+
+
+def guard_logs(redact: Redactor) -> None:
+    """Redact what the HTTP libraries log from now on, in every handler. Stays for the whole process."""
+    log_filter = _log_filter()
+    if redact.pattern is not None:
+        log_filter.patterns.add(redact.pattern)
+
+
+def without_queries(text: str) -> str:
+    """Return `text` with `***` in place of the query of every address: those of files may be signed."""
+    return _QUERY.sub(rf"\1?{_HIDDEN}", text)
 
 
 class _LogFilter(logging.Filter):
@@ -57,6 +70,7 @@ class _LogFilter(logging.Filter):
         text = record.getMessage()
         for pattern in tuple(self.patterns):
             text = pattern.sub(_HIDDEN, text)
+        text = without_queries(text)
         record.msg, record.args = text, ()
         return True
 

@@ -4,7 +4,7 @@ import csv
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
@@ -120,7 +120,7 @@ def _splits(run: Run, entries: Sequence[Labelled], summary: Summary, *, resplit:
     assigned = assign(units, kept, settings.shares, settings.seed)
     of_clip = all(isinstance(entry.item, FrameItem) for entry in entries)
     if of_clip and settings.val > 0 and len(set(units)) == 1 and "val" not in assigned.values():
-        assigned |= _last_part(entries, settings.val, summary)
+        assigned |= _last_part(entries, settings.val)
     moved = sum(kept.get(unit, split) != split for unit, split in assigned.items())
     if moved:
         summary.warnings.append(f"val would have been empty: {moved} image(s) moved there from another split")
@@ -137,17 +137,30 @@ def _splits(run: Run, entries: Sequence[Labelled], summary: Summary, *, resplit:
         run.store.put_splits(lasting if run.is_sample else assigned, afresh=resplit and not run.is_sample)
         if then is None:
             run.store.put_note("split", now)
-    return {entry.image: assigned.get(entry.image) or assigned[entry.unit] for entry in entries}
+    splits = {entry.image: assigned.get(entry.image) or assigned[entry.unit] for entry in entries}
+    summary.notes += _divided_clips(entries, splits)
+    return splits
 
 
-def _last_part(entries: Sequence[Labelled], share: float, summary: Summary) -> dict[bytes, str]:
+def _last_part(entries: Sequence[Labelled], share: float) -> dict[bytes, str]:
     """Val, for the last part of the images of one clip: where there is no other, val would be empty."""
     count = min(len(entries) - 1, max(1, round(share * len(entries))))
-    if count < 1:
-        return {}
     ordered = sorted(entries, key=lambda entry: entry.item.file_name)
-    summary.notes.append(f"there is one clip only: val is the last {count} of its {len(entries)} frames")
-    return {entry.image: "val" for entry in ordered[-count:]}
+    return {entry.image: "val" for entry in ordered[len(entries) - count :]}
+
+
+def _divided_clips(entries: Sequence[Labelled], splits: Mapping[bytes, str]) -> Iterator[str]:
+    """A sentence for each clip that is not in one split as a whole."""
+    clips: dict[str, Counter[str]] = {}
+    for entry in entries:
+        if isinstance(entry.item, FrameItem):
+            clips.setdefault(entry.item.clip.file_name, Counter())[splits[entry.image]] += 1
+    for name, counts in clips.items():
+        if len(counts) > 1:
+            yield (
+                f"{name} was the only clip when it was split: val has the last {counts['val']} of its "
+                f"{counts.total()} frames"
+            )
 
 
 class _Export:

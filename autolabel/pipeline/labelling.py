@@ -15,7 +15,7 @@ from typing import Any
 from tqdm import tqdm
 
 from autolabel.backends import open_backend
-from autolabel.backends.base import Backend, Meter, Queued, QueuedTracker, Tracker
+from autolabel.backends.base import Backend, Budget, Meter, Queued, QueuedTracker, Tracker
 from autolabel.config import Config
 from autolabel.engines.local import run_local
 from autolabel.errors import (
@@ -79,7 +79,8 @@ def label(
     asked = question(config)
     check_items(asked, items)
     with ExitStack() as stack:
-        lines = [_open(config, asker, stop, stack) for asker in asked.askers]
+        budget = Budget(config.label.budget)
+        lines = [_open(asker, budget, stop, stack) for asker in asked.askers]
         store = stack.enter_context(Store(store_path(config)))
         stack.enter_context(store.exclusive("label"))
         interrupted = stack.enter_context(_signals(stop))
@@ -108,10 +109,9 @@ class _Line:
     meter: Meter
 
 
-def _open(config: Config, asked: Asked, stop: threading.Event, stack: ExitStack) -> _Line:
+def _open(asked: Asked, budget: Budget, stop: threading.Event, stack: ExitStack) -> _Line:
     """Open a backend until the end of `stack`."""
-    price = asked.limits.price_per_request
-    meter = Meter(price=price, budget=config.label.budget)
+    meter = Meter(asked.limits.price_per_request, budget)
     backend = open_backend(asked.settings, floor=asked.floor, meter=meter, stop=stop)
     stack.callback(backend.close)
     return _Line(asked, backend, meter)

@@ -12,10 +12,11 @@ from autolabel.types import ImageItem
 READ_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff")
 # Images that are not read: listed, so that they fail with a reason and don't silently go missing.
 OTHER_SUFFIXES = (".gif", ".heic", ".heif", ".avif", ".jp2")
-
+# What `video` reads; they stand here because that module loads a decoder.
 VIDEO_SUFFIXES = (
-    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv", ".3gp",
-)  # fmt: skip
+    *(".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg"),
+    *(".ts", ".mts", ".m2ts", ".3gp", ".flv", ".wmv", ".ogv"),
+)
 
 _SUFFIXES = READ_SUFFIXES + OTHER_SUFFIXES + VIDEO_SUFFIXES
 _WILDCARD = re.compile(r"[*?[]")

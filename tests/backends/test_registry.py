@@ -40,7 +40,7 @@ def test_importing_the_package_does_not_import_httpx() -> None:
     ("settings", "words"),
     [
         ({"name": "robflow"}, "'robflow' is unknown: did you mean 'roboflow'"),
-        ({"name": "zzz"}, "known are roboflow, segmentlens, replay"),
+        ({"name": "zzz"}, "known are roboflow, segmentlens, segmind, sam3, replay"),
         ({"name": "roboflow", "model": "visul"}, "'visul' is unknown to roboflow; known are concept, visual"),
         ({"name": "segmentlens", "model": "sam3"}, "there is no choice: leave it out"),
         ({"name": "segmentlens", "auth": "query"}, r"backend\.auth means nothing to segmentlens"),

@@ -80,7 +80,7 @@ def test_one_clip_gives_val_its_last_part(clip):
     found = exported()
     assert sorted(found["val"]) == list(range(16, 20))
     assert sorted(found["train"]) == list(range(16))
-    note = "there is one clip only: val is the last 4 of its 20 frames"
+    note = "clip.mp4 was the only clip when it was split: val has the last 4 of its 20 frames"
     assert note in outcome.err
     assert orjson.loads(Path("datasets/street/dataset.json").read_bytes())["notes"] == [note]
     clips.write(Path("videos/more.mp4"), clips.scenes(8))

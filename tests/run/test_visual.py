@@ -304,3 +304,22 @@ def test_yolo_and_voc_boxes_prompt_too(photos):
             for annotation in coco.anns.values():
                 seed = int(coco.imgs[annotation["image_id"]]["file_name"][:3])
                 assert iou(coco.annToMask(annotation).astype(bool), patch(seed, "red")) > 0.95
+
+
+def test_two_backends_spend_one_budget(photos):
+    """What texts and what boxes and points cost counts against label.budget together."""
+    red = box(patch(0, "red"))
+    line = {"class": "red", "box": [red[0], red[1], red[0] + red[2], red[1] + red[3]]}
+    lines = [json.dumps({"image": f"{i:03}.png", **line}) for i in range(6)]
+    Path("prompts.jsonl").write_text("\n".join(lines))
+    with Host(RoboflowServer()) as host:
+        backend = {"name": "roboflow", "base_url": host.url, "price_per_request": 1.0}
+        config = write_config(
+            host.url,
+            backend=backend,
+            visual=backend | {"model": "visual"},
+            label={"prompts": "prompts.jsonl", "budget": 7.0, "workers": 3},
+        )
+        outcome = autolabel("run", config, "--json")
+        assert (outcome.code, outcome.summary["cost"], len(host.log)) == (4, 7.0, 7)
+    assert "could pass label.budget 7" in outcome.err

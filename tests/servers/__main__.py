@@ -6,8 +6,9 @@ import contextlib
 from tests.servers.host import Host
 from tests.servers.roboflow import RoboflowServer
 from tests.servers.segmentlens import SegmentLensServer
+from tests.servers.segmind import SegmindServer
 
-SERVERS = {"roboflow": RoboflowServer, "segmentlens": SegmentLensServer}
+SERVERS = {"roboflow": RoboflowServer, "segmentlens": SegmentLensServer, "segmind": SegmindServer}
 
 
 def main() -> None:

@@ -28,6 +28,7 @@ class Request:
     query: Mapping[str, str]
     headers: Mapping[str, str]
     body: bytes
+    method: str = "POST"
 
 
 @dataclass(frozen=True)
@@ -213,13 +214,15 @@ class _Handler(BaseHTTPRequestHandler):
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
         headers = {name.lower(): value for name, value in self.headers.items()}
         body = self.rfile.read(int(headers.get("content-length", "0")))
-        answer = self.server.host.respond(Request(url.path, query, headers, body))
+        answer = self.server.host.respond(Request(url.path, query, headers, body, self.command))
         fault = answer if isinstance(answer, Fault) else Fault(answer)
         self.server.host.closing.wait(fault.hang_s)
         if fault.reset:
             self._reset()
         else:
             self._write(fault)
+
+    do_GET = do_POST
 
     def _write(self, fault: Fault) -> None:
         """Write head and body at once: two small packets would wait for one another (Nagle)."""

@@ -70,8 +70,8 @@ class Model:
         """The instances that each of `prompts` finds in a picture (h, w, 3), in its pixels.
 
         A text, with its exemplars, finds all that score `floor` or more, a box or points the one that they
-        show, if it does. Raises StopRun for a text that is too long, UnknownModel for a box or points where
-        the weights hold no tracker, RefusedError where the GPU's memory is too small for it.
+        show, however sure that is. Raises StopRun for a text that is too long, UnknownModel for a box or
+        points where the weights hold no tracker, RefusedError where the GPU's memory is too small.
         """
         if self._weights.whole is None and any(prompt.is_visual for prompt in prompts):
             raise self._without_tracker("boxes and points")
@@ -150,10 +150,7 @@ class Model:
             return []
         scale = (self._weights.side / job.wh[0], self._weights.side / job.wh[1])
         pointed = [_pointed(prompt, scale) for prompt in prompts]
-        return [
-            _Raw([score] if score >= job.floor else [], mask[None], 0.0)
-            for score, mask in self._pointer.find(features, pointed)
-        ]
+        return [_Raw([score], mask[None], 0.0) for score, mask in self._pointer.find(features, pointed)]
 
     def _tracked(
         self, seen: list[Seen], hw: tuple[int, int], numbers: Sequence[int], floor: float
@@ -198,7 +195,7 @@ def _memory() -> Iterator[None]:
         yield
     except torch.OutOfMemoryError:
         raise RefusedError(
-            "the GPU's memory is too small for it, also alone: leave it more, or ask for fewer classes at once",
+            "the GPU's memory is too small for it, also alone: close what else uses the GPU",
             kind="memory",
         ) from None
 

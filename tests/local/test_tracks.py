@@ -21,7 +21,7 @@ from autolabel.backends.sam3.tracks import Tracker  # noqa: E402
 from autolabel.backends.sam3.weights import open_weights  # noqa: E402
 from autolabel.geometry import rle  # noqa: E402
 from autolabel.types import Prompt  # noqa: E402
-from tests.backends.sam3 import tiny  # noqa: E402
+from tests.local import tiny  # noqa: E402
 
 TEXTS = ["cat", "dog"]
 STEADY = {"hotstart_delay": 0, "high_iou_thresh": 0.05}  # no track is taken back, all are conditioned anew

@@ -16,7 +16,7 @@ from transformers import Sam3VideoModel
 
 from autolabel.backends.sam3.weights import open_weights
 from autolabel.errors import ConfigError
-from tests.backends.sam3 import tiny
+from tests.local import tiny
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ def one_thread() -> None:
 @pytest.fixture(scope="session")
 def video_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Detector and tracker, in the published layout."""
-    from tests.backends.sam3 import tiny
+    from tests.local import tiny
 
     return tiny.save_video(tmp_path_factory.mktemp("weights") / "video")
 
@@ -27,7 +27,7 @@ def video_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def detector_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A detector alone."""
-    from tests.backends.sam3 import tiny
+    from tests.local import tiny
 
     return tiny.save_detector(tmp_path_factory.mktemp("weights") / "detector")
 
