@@ -1,18 +1,18 @@
 """`plan`: what a label run would ask, cost and take. Asks nothing and needs no key."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from autolabel.backends.base import Limits
 from autolabel.config import Config
 from autolabel.errors import ImageError
 from autolabel.labeler import chunks
-from autolabel.pipeline.inventory import identify, select, store_path, unpaid
+from autolabel.pipeline.inventory import identify, missing, select, store_path, unpaid
 from autolabel.pipeline.question import check_items, question
 from autolabel.store import FileRow, Store
-from autolabel.types import FrameItem
+from autolabel.types import FrameItem, Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,7 @@ def plan(config: Config, *, limit: int | None = None) -> Plan:
     requests = Counter[str]()
     cached = 0
     seen: set[tuple[bytes, str]] = set()
+    clips: dict[tuple[str, str], _Clip] = defaultdict(_Clip)  # a clip is asked about as a whole
     with Store(path) if path.exists() else nullcontext() as store:
         for item in items:
             try:
@@ -53,19 +54,22 @@ def plan(config: Config, *, limit: int | None = None) -> Plan:
                 prompts = asked.prompts(item.file_name, (row.width, row.height))
             except ImageError:
                 continue
-            wanted = unpaid(store, item, row.image, asked, prompts)
+            lacking = missing(store, item, row.image, asked, prompts)
+            wanted = unpaid(store, item, row.image, asked, lacking)
             cached += not wanted
             for asker in asked.askers:
                 mine = [prompt for prompt in wanted if asked.asker(prompt).source == asker.source]
-                # a clip is asked about as a whole, for all that any of its frames lacks
-                unit = item.clip.file_name.encode() if isinstance(item, FrameItem) else b""
-                tracked = [p for p in mine if asker.tracks(p, item) and (unit, p.key) not in seen]
-                seen.update((unit, prompt.key) for prompt in tracked)
+                if isinstance(item, FrameItem):
+                    clip = clips[asker.source, item.clip.file_name]
+                    clip.wanted |= {p.key: p for p in mine if asker.tracks(p, item)}
+                    clip.paid |= {p.key for p in lacking if asker.tracks(p, item)} - {p.key for p in mine}
                 still = [p for p in mine if not asker.tracks(p, item) and (row.image, p.key) not in seen]
                 seen.update((row.image, prompt.key) for prompt in still)
-                requests[asker.source] += len(chunks(tracked, asker.limits)) + len(
-                    chunks(still, asker.limits)
-                )
+                requests[asker.source] += len(chunks(still, asker.limits))
+    for asker in asked.askers:
+        for (source, _), clip in clips.items():
+            left = [prompt for key, prompt in clip.wanted.items() if key not in clip.paid]
+            requests[source] += len(chunks(left, asker.limits)) if source == asker.source else 0
     spent = [_spent(asker.limits, requests[asker.source]) for asker in asked.askers]
     return Plan(
         images=len(items),
@@ -74,6 +78,14 @@ def plan(config: Config, *, limit: int | None = None) -> Plan:
         cost=_sum([one.cost for one in spent]),
         seconds=_sum([one.seconds for one in spent]),
     )
+
+
+@dataclass(slots=True)
+class _Clip:
+    """The prompts that frames of a clip lack, and those of them that are paid for."""
+
+    wanted: dict[str, Prompt] = field(default_factory=dict)
+    paid: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,7 @@ class Run:
         self.is_sample = items is not None
         self._items = items
         self.asked: Question = question(config)
+        self._tracks: dict[tuple[str, str, int], int] = {}
 
     def __enter__(self) -> "Run":
         return self
@@ -111,12 +112,26 @@ class Run:
             if row is None:  # since the survey
                 raise ImageError("its answer was replaced by a labelling under way; export again after that")
             detections += [
-                replace(d, class_id=prompt.class_id, prompt=prompt.text, asked=prompt) for d in row.detections
+                replace(
+                    d,
+                    class_id=prompt.class_id,
+                    prompt=prompt.text,
+                    asked=prompt,
+                    track_id=self._track(entry.item, d),
+                )
+                for d in row.detections
             ]
             for detection in row.detections:
                 unscored = {"scores"} if detection.confidence is None else set()
                 degradations += sorted(unscored.union(row.degradations))
         return detections, degradations
+
+    def _track(self, item: ImageItem, detection: Detection) -> int | None:
+        """A track's number, from 1 as they are met: a host's own begin anew for each clip and prompt."""
+        if detection.track_id is None or not isinstance(item, FrameItem):
+            return detection.track_id
+        key = (item.clip.file_name, detection.prompt, detection.track_id)
+        return self._tracks.setdefault(key, len(self._tracks) + 1)
 
 
 def open_run(config: Config) -> Run:
