@@ -28,7 +28,7 @@ from autolabel.backends.sam3.pixels import normalised, to_input  # noqa: E402
 from autolabel.backends.sam3.pointer import Pointed, Pointer  # noqa: E402
 from autolabel.backends.sam3.weights import open_weights  # noqa: E402
 from autolabel.config import BackendConfig  # noqa: E402
-from autolabel.errors import StopRun, UnknownModel  # noqa: E402
+from autolabel.errors import RefusedError, StopRun, UnknownModel  # noqa: E402
 from autolabel.geometry import rle  # noqa: E402
 from autolabel.types import Exemplar, Point, Prompt  # noqa: E402
 from tests.local import tiny  # noqa: E402
@@ -282,6 +282,20 @@ def test_a_detector_alone_takes_texts_and_exemplars(
         next(model.track(iter(pictures), ["cat"]))
     limits = limits_of(BackendConfig(name="sam3", model=str(detector_folder)))
     assert (limits.takes, limits.clips) == ({"text", "exemplars"}, False)
+
+
+def test_a_memory_that_is_too_small_is_explained(video_folder: Path, pictures: list[np.ndarray]) -> None:
+    """What torch raises then becomes the picture's or the clip's trouble, in a sentence."""
+
+    def full(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+    model = Model(str(video_folder))
+    model._weights.detector.vision_encoder.backbone.register_forward_pre_hook(full)
+    with pytest.raises(RefusedError, match="the GPU's memory is too small for it"):
+        model.predict(pictures[0], [CAT])
+    with pytest.raises(RefusedError, match="the GPU's memory is too small for it"):
+        next(model.track(iter(pictures[:1]), ["cat"]))
 
 
 def test_bfloat16_gives_nearly_the_same(video_folder: Path, pictures: list[np.ndarray]) -> None:

@@ -86,3 +86,24 @@ def test_parts_are_labelled_with_their_areas() -> None:
     labels, areas = stand_ins.cc_2d(masks, get_counts=True)
     assert labels[0, 0, 0, 0] == labels[0, 0, 1, 1] != labels[0, 0, 3, 4]
     assert [int(areas[0, 0, 0, 0]), int(areas[0, 0, 3, 4]), int(areas[1, 0, 2, 0])] == [2, 1, 5]
+
+
+def test_iou_is_counted_in_pixels() -> None:
+    """All pairs, exactly, in mixed precision too; two empty masks have nothing in common."""
+    rng = np.random.default_rng(0)
+    some, others = rng.random((6, 70, 90)) > 0.4, rng.random((5, 70, 90)) > 0.6
+    some[0], others[0] = False, False
+    expected = [[(a & b).sum() / max((a | b).sum(), 1) for b in others] for a in some]
+    with torch.autocast("cpu", torch.bfloat16):
+        ours = stand_ins.mask_iou(torch.from_numpy(some), torch.from_numpy(others))
+    assert np.array_equal(ours.numpy(), np.array(expected, np.float32))
+
+
+def test_crowds_fit_the_memory() -> None:
+    """200 masks of the model's size, as its detector gives at most, are compared without 27 GB."""
+    stand_ins.install()
+    from transformers.models.sam3_video import modeling_sam3_video
+
+    masks = torch.zeros(200, 288, 288, dtype=torch.bool)
+    masks[:, 0, 0] = True
+    assert bool((modeling_sam3_video.mask_iou(masks, masks) == 1).all())

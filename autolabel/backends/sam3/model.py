@@ -6,6 +6,7 @@ This is the package's door: it and what it imports need torch and transformers.
 import hashlib
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,7 @@ from autolabel.backends.sam3.pixels import to_input, to_rles
 from autolabel.backends.sam3.pointer import Pointed, Pointer
 from autolabel.backends.sam3.tracks import Seen, Tracker, apart
 from autolabel.backends.sam3.weights import open_weights
-from autolabel.errors import UnknownModel
+from autolabel.errors import RefusedError, UnknownModel
 from autolabel.types import RLE, Box, Prompt
 
 _DIGITS = 4  # of a score: those beyond depend on what is computed beside it
@@ -70,14 +71,15 @@ class Model:
 
         A text, with its exemplars, finds all that score `floor` or more, a box or points the one that they
         show, however sure that is. Raises StopRun for a text that is too long, UnknownModel for a box or
-        points where the weights hold no tracker.
+        points where the weights hold no tracker, RefusedError where the GPU's memory is too small.
         """
         if self._weights.whole is None and any(prompt.is_visual for prompt in prompts):
             raise self._without_tracker("boxes and points")
         height, width = hw = pixels_bgr.shape[0], pixels_bgr.shape[1]
         inputs = to_input(pixels_bgr, self._weights.side)
-        answers = self._answer(_Job(inputs, (width, height), tuple(prompts), floor))
-        return [_instances(answer, hw) for answer in answers]
+        with _memory():
+            answers = self._answer(_Job(inputs, (width, height), tuple(prompts), floor))
+            return [_instances(answer, hw) for answer in answers]
 
     def track(
         self, frames_bgr: Iterable[NDArray[np.uint8]], texts: Sequence[str], floor: float = 0.0
@@ -86,7 +88,7 @@ class Model:
 
         What begins a track is the weights' own business (`new_det_thresh` in config.json, published as 0.7);
         tracks below `floor` are left out. A clip takes no more memory the longer it is, but for 1 KB now and
-        then an object. Raises UnknownModel where the weights hold no tracker, StopRun for too long a text.
+        then an object. Raises UnknownModel where the weights hold no tracker, else as `predict`.
         """
         if self._weights.whole is None:
             raise self._without_tracker("videos")
@@ -101,7 +103,7 @@ class Model:
         for frame in frames_bgr:
             sizes.append((frame.shape[0], frame.shape[1]))
             inputs = to_input(frame, self._weights.side)
-            with self._answer.alone(), self._weights.running():
+            with _memory(), self._answer.alone(), self._weights.running():
                 settled = tracker.add(inputs)
             for seen in settled:
                 yield self._tracked(seen, sizes.popleft(), numbers, floor)
@@ -185,6 +187,17 @@ class _Raw:
     scores: list[float]
     masks: torch.Tensor
     threshold: float
+
+
+@contextmanager
+def _memory() -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise RefusedError(
+            "the GPU's memory is too small for it, also alone: close what else uses the GPU",
+            kind="memory",
+        ) from None
 
 
 def _instances(raw: _Raw, hw: tuple[int, int]) -> list[Instance]:

@@ -1,4 +1,4 @@
-"""What SAM 3's code leaves to compiled packages (torchvision, kernels), in torch and OpenCV.
+"""What SAM 3's code leaves to compiled packages (torchvision, kernels), in torch and OpenCV, and less greedy.
 
 So neither is needed: torchvision has to match torch's build, and kernels fetches code when it runs.
 """
@@ -15,13 +15,14 @@ import torch
 
 
 def install() -> None:
-    """Put the functions below where the models look for them; `roi_align` where torchvision is missing."""
+    """Put the functions below where the models look for them, `roi_align` where torchvision is missing."""
     # by their names: `from transformers.models.sam3 import modeling_sam3` asks for torchvision
     image: Any = import_module("transformers.models.sam3.modeling_sam3")
     video: Any = import_module("transformers.models.sam3_video.modeling_sam3_video")
     if not hasattr(image, "torchvision"):
         image.torchvision = SimpleNamespace(ops=SimpleNamespace(roi_align=roi_align))
     video.cv_utils_kernel = SimpleNamespace(generic_nms=generic_nms, cc_2d=cc_2d)
+    video.mask_iou = mask_iou
 
 
 def roi_align(features: torch.Tensor, boxes: Sequence[torch.Tensor], output_size: int) -> torch.Tensor:
@@ -72,6 +73,18 @@ def cc_2d(masks: torch.Tensor, *, get_counts: bool) -> tuple[torch.Tensor, torch
         _, labels[index, 0], stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
         areas[index, 0] = stats[:, cv2.CC_STAT_AREA][labels[index, 0]]
     return torch.from_numpy(labels).to(masks.device), torch.from_numpy(areas).to(masks.device)
+
+
+def mask_iou(some: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    """The IoU (n, m) of each of n masks (n, h, w) of bool with each of m others.
+
+    The model's own needs 8 bytes for every pixel of every pair: 27 GB for 200 masks with themselves.
+    """
+    some, others = some.flatten(1).float(), others.flatten(1).float()
+    with torch.autocast(some.device.type, enabled=False):  # bfloat16 can't count to a mask's area
+        intersections = some @ others.T
+    unions = some.sum(dim=1)[:, None] + others.sum(dim=1) - intersections
+    return intersections / unions.clamp(min=1)
 
 
 def _sampling(start: float, length: float, size: int, cells: int) -> torch.Tensor:
