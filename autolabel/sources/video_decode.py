@@ -72,7 +72,7 @@ def decoded(container: InputContainer, stream: VideoStream) -> Iterator[VideoFra
     for packet in container.demux(stream):
         try:
             frames = packet.decode()
-        except (av.error.InvalidDataError, av.error.PatchWelcomeError) as ex:
+        except av.error.FFmpegError as ex:  # decoders differ in what they raise
             if first is None:
                 continue
             raise damaged(place) from ex
