@@ -50,12 +50,14 @@ def opened(source: Path | bytes) -> Iterator[tuple[InputContainer, VideoStream]]
             "is not a video that can be read: its content is of no known video type, or it is cut or damaged"
         ) from ex
     except av.error.FFmpegError as ex:
-        raise ImageError(f"can't be read: {ex.strerror}") from ex
+        raise ImageError(f"can't be read: {ex.strerror}") from ex  # by the system, or a rare kind
     try:
         with container:
             yield container, _moving_picture(container)
     except av.error.FFmpegError as ex:
-        raise ImageError(f"can't be decoded: {ex.strerror}") from ex
+        raise ImageError(
+            f"breaks off while it is read ({ex.strerror}); copy it again from where it came"
+        ) from ex
 
 
 def decoded(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
@@ -72,7 +74,7 @@ def decoded(container: InputContainer, stream: VideoStream) -> Iterator[VideoFra
     for packet in container.demux(stream):
         try:
             frames = packet.decode()
-        except (av.error.InvalidDataError, av.error.PatchWelcomeError) as ex:
+        except av.error.FFmpegError as ex:  # decoders differ in what they raise
             if first is None:
                 continue
             raise damaged(place) from ex

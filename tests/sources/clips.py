@@ -122,7 +122,6 @@ def write(
             frame = av.VideoFrame.from_ndarray(pixels, format="bgr24")
             frame = frame.reformat(
                 format=pix_fmt,
-                src_colorspace=None,
                 dst_colorspace=colours[0],
                 dst_color_range=colours[1],
             )
