@@ -5,7 +5,7 @@ import sys
 import threading
 from importlib import import_module
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import orjson
@@ -62,10 +62,15 @@ def identity(settings: BackendConfig) -> str:
 
     It is part of the cache key. Raises ConfigError.
     """
-    backend_class(settings)
     parts = {"name": settings.name, "model": model_of(settings), "base_url": base_url_of(settings)}
-    options = {"options": dict(sorted(settings.options.items()))} if settings.options else {}
-    return orjson.dumps(parts | options).decode()
+    options = answer_options(settings)
+    return orjson.dumps(parts | ({"options": options} if options else {})).decode()
+
+
+def answer_options(settings: BackendConfig) -> dict[str, Any]:
+    """The options that change answers, not speed alone, by name. Raises ConfigError."""
+    speed = backend_class(settings).SPEED
+    return {name: value for name, value in sorted(settings.options.items()) if name not in speed}
 
 
 def model_of(settings: BackendConfig) -> str | None:

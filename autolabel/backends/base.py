@@ -239,6 +239,7 @@ class Model:
     OWN_SERVERS: ClassVar[bool] = False  # users can run the same server, at another base_url
     SETTINGS: ClassVar[frozenset[str]] = frozenset()  # which of base_url, auth, answers and api it knows
     METERED: ClassVar[bool] = False  # it counts requests and keeps the rate by itself
+    SPEED: ClassVar[frozenset[str]] = frozenset()  # which of backend.options change no answer
 
     def __init__(
         self, settings: BackendConfig, *, floor: float, meter: "Meter", stop: threading.Event
@@ -279,6 +280,7 @@ class BackendClass(Protocol):
     LIMITS: ClassVar[Limits]
     SETTINGS: ClassVar[frozenset[str]]
     METERED: ClassVar[bool]
+    SPEED: ClassVar[frozenset[str]]
 
     def __call__(
         self, settings: BackendConfig, *, floor: float, meter: Meter, stop: threading.Event

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from autolabel.backends import base_url_of, model_of
+from autolabel.backends import answer_options, base_url_of, model_of
 from autolabel.config import BackendConfig, Config
 from autolabel.formats.base import FormatReport
 from autolabel.pipeline.summary import Summary
@@ -69,7 +69,8 @@ def _config(config: Config) -> dict[str, Any]:
 
 
 def _backend(settings: BackendConfig) -> dict[str, Any]:
-    data = settings.model_dump(mode="json", include={"name", "model", "base_url", "answers", "options"})
+    data = settings.model_dump(mode="json", include={"name", "model", "base_url", "answers"})
+    data["options"] = answer_options(settings)
     for key in ("answers", "model"):
         if data[key] is not None:
             data[key] = _portable(data[key])

@@ -86,3 +86,11 @@ def test_the_vendor_needs_a_key(service: Service, monkeypatch: pytest.MonkeyPatc
     open_with(name=service.name, base_url="http://127.0.0.1:9")
     monkeypatch.setenv(service.variable, "a-key")
     open_with(name=service.name)
+
+
+def test_options_that_change_no_answer_are_no_part_of_the_identity() -> None:
+    """How many pictures a GPU looks at together asks nothing again; what changes answers does."""
+    plain = identity(BackendConfig(name="sam3"))
+    assert identity(BackendConfig(name="sam3", options={"batch": 4})) == plain
+    segmind = identity(BackendConfig(name="segmind"))
+    assert identity(BackendConfig(name="segmind", options={"max_masks": 4})) != segmind

@@ -46,6 +46,8 @@ class Sam3(Model):
         self._stop = stop
         self._model = _opened(settings.model or PUBLISHED, settings.options.get("batch"))
 
+    SPEED: ClassVar[frozenset[str]] = frozenset({"batch"})
+
     @classmethod
     def check_options(cls, settings: BackendConfig) -> None:
         """Raise ConfigError for an option other than `batch`, a whole number from 1 on."""
