@@ -86,7 +86,10 @@ def test_polygons_are_recorded_as_without_holes(text_service: Service) -> None:
 
 @pytest.mark.parametrize(
     ("status", "error"),
-    [(401, KeyRefused), (403, KeyRefused), (423, KeyRefused), (402, NoCredits), (404, UnknownModel)],
+    [
+        *[(401, KeyRefused), (403, KeyRefused), (423, KeyRefused), (402, NoCredits), (406, NoCredits)],
+        *[(404, UnknownModel), (405, UnknownModel), (410, UnknownModel)],
+    ],
 )
 @pytest.mark.parametrize("shape", ["message", "error", "detail"])
 def test_causes_for_every_image_stop_the_run(

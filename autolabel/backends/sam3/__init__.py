@@ -38,6 +38,7 @@ class Sam3(Model):
         returns="masks with holes and parts, scores",
         source="it runs here",
     )
+    SPEED: ClassVar[frozenset[str]] = frozenset({"batch"})
 
     def __init__(self, settings: BackendConfig, *, floor: float, meter: Meter, stop: threading.Event) -> None:
         """Open the weights. Raises ConfigError where packages or a part of the weights are missing."""
@@ -45,8 +46,6 @@ class Sam3(Model):
         self.check_options(settings)
         self._stop = stop
         self._model = _opened(settings.model or PUBLISHED, settings.options.get("batch"))
-
-    SPEED: ClassVar[frozenset[str]] = frozenset({"batch"})
 
     @classmethod
     def check_options(cls, settings: BackendConfig) -> None:
