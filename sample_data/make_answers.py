@@ -32,7 +32,7 @@ STRAYS = [
 
 
 def main() -> None:
-    """Write one JSON file per image."""
+    """Write one JSON file per image, and the boxes of all masks as one COCO file."""
     found: dict[str, list[dict[str, object]]] = defaultdict(list)
     sizes: dict[str, tuple[int, int]] = {}
     for path in sorted((HERE / "masks").glob("*.png")):
@@ -56,6 +56,39 @@ def main() -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         answers = {"detections": found[photo.stem]}
         target.write_bytes(orjson.dumps(answers, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    (HERE / "boxes.json").write_bytes(orjson.dumps(boxes(), option=orjson.OPT_APPEND_NEWLINE))
+
+
+def boxes() -> dict[str, object]:
+    """A COCO detection dataset: the bounding box of each mask."""
+    photos = {path.stem: path for path in sorted((HERE / "images").rglob("*.*"))}
+    names = sorted(
+        {path.stem.partition("__")[2].rpartition("_")[0] for path in (HERE / "masks").glob("*.png")}
+    )
+    images: dict[str, dict[str, object]] = {}
+    annotations = []
+    for number, path in enumerate(sorted((HERE / "masks").glob("*.png")), 1):
+        image, _, name = path.stem.partition("__")
+        mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        record = {
+            "id": len(images) + 1,
+            "file_name": photos[image].relative_to(HERE / "images").as_posix(),
+            "width": mask.shape[1],
+            "height": mask.shape[0],
+        }
+        box_xywh = list(cv2.boundingRect(mask))
+        annotations.append(
+            {
+                "id": number,
+                "image_id": images.setdefault(image, record)["id"],
+                "category_id": names.index(name.rpartition("_")[0]) + 1,
+                "bbox": box_xywh,
+                "area": box_xywh[2] * box_xywh[3],
+                "iscrowd": 0,
+            }
+        )
+    categories = [{"id": i, "name": name} for i, name in enumerate(names, 1)]
+    return {"images": list(images.values()), "categories": categories, "annotations": annotations}
 
 
 def detection(prompt: str, confidence: float, mask: NDArray[np.bool_]) -> dict[str, object]:
