@@ -19,7 +19,9 @@ Pixels = NDArray[np.uint8]
 
 _ROUNDS = 5
 _BOX_SIDE, _POINT_SIDE = 640, 320  # px of what it works on: beyond it, time grows and masks get no better
-_MARGIN = 0.5  # of the box, on each side: the background it learns from
+_MARGIN = 0.2  # of the box, on each side: the background it learns from, less of it the box's neighbours
+_LOST = 0.05  # of the box: with less in it the object was taken for background, and
+_CORE = 0.3  # of the box's sides, about its centre, is said to be the object
 _POINT_REACH = 0.25  # of the image's shorter side: where the object around points may be, at first
 _DOT = 0.01  # of the image's longer side: the radius of what a point is sure of
 
@@ -65,11 +67,15 @@ def cut_out(pixels: Pixels, box_xyxy: Box | None, points: Sequence[Point]) -> ND
     side = _POINT_SIDE if box_xyxy is None else _BOX_SIDE
     scale = min(1.0, side / max(x1 - x0, y1 - y0))
     wh = (max(1, round((x1 - x0) * scale)), max(1, round((y1 - y0) * scale)))
-    view = cv2.resize(pixels[y0:y1, x0:x1], wh, interpolation=cv2.INTER_AREA)
+    view = np.asarray(cv2.resize(pixels[y0:y1, x0:x1], wh, interpolation=cv2.INTER_AREA), np.uint8)
     labels = _seed(wh, (x0, y0), (wh[0] / (x1 - x0), wh[1] / (y1 - y0)), box_xyxy, points)
-    if not _run(view.astype(np.uint8, copy=False), labels):
+    there = labels != cv2.GC_BGD
+    if not _run(view, labels):
         return mask
-    found = ((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)).astype(np.float32)
+    if box_xyxy is not None and _foreground(labels).sum() < _LOST * there.sum():
+        labels = _with_core(there)
+        _run(view, labels)
+    found = _foreground(labels).astype(np.float32)
     whole = cv2.resize(found, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR) > 0.5
     mask[y0:y1, x0:x1] = whole
     if box_xyxy is None:
@@ -117,6 +123,20 @@ def _seed(
         label = cv2.GC_FGD if point.positive else cv2.GC_BGD
         cv2.circle(labels, place(point.x, point.y), dot, [label], -1)
     return labels
+
+
+def _with_core(there: NDArray[np.bool_]) -> Pixels:
+    """Labels for where a box is, with its centre as sure foreground."""
+    labels = np.where(there, cv2.GC_PR_FGD, cv2.GC_BGD).astype(np.uint8)
+    x, y, width, height = cv2.boundingRect(there.astype(np.uint8))
+    across, down = round(width * (1 - _CORE) / 2), round(height * (1 - _CORE) / 2)
+    labels[y + down : y + height - down, x + across : x + width - across] = cv2.GC_FGD
+    return labels
+
+
+def _foreground(labels: Pixels) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
+    return found
 
 
 def _run(view: Pixels, labels: Pixels) -> bool:
