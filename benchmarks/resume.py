@@ -17,7 +17,8 @@ import numpy as np
 
 from autolabel import Config, label
 from autolabel.geometry import rle
-from autolabel.pipeline.inventory import question, select, store_path
+from autolabel.pipeline.inventory import select, store_path
+from autolabel.pipeline.question import question
 from autolabel.sources.images import digest
 from autolabel.store import Exchange, FileRow, Store
 from autolabel.types import Detection
@@ -64,13 +65,13 @@ def answer(asked: Config, count: int) -> None:
     """Keep an answer for the first `count` images, as a run would."""
     wanted = question(asked)
     mask = rle.from_bitmap(np.ones((480, 640), np.bool_))
-    found = (Detection(0, 0.9, wanted.prompts[0].text, mask),)
-    exchange = Exchange(tuple(each.text for each in wanted.prompts), wanted.floor, detections=found)
+    found = (Detection(0, 0.9, wanted.texts[0].key, mask),)
+    exchange = Exchange(tuple(each.key for each in wanted.texts), wanted.text.floor, detections=found)
     with Store(store_path(asked)) as store, store.transaction():
         for item in select(asked)[:count]:
             status, image = item.path.stat(), digest(item.file_name.encode())[:16]
             store.put_file(item.location, status.st_size, status.st_mtime_ns, FileRow(image, 640, 480))
-            store.put(image, wanted.source, (640, 480), [exchange])
+            store.put(image, wanted.text.source, (640, 480), [exchange])
 
 
 if __name__ == "__main__":
