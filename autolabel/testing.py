@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from autolabel.backends import identity, limits_of, open_backend
-from autolabel.backends.base import Answer, Backend, Meter
+from autolabel.backends.base import Answer, Backend
+from autolabel.backends.meter import Meter
 from autolabel.config import BackendConfig
 from autolabel.errors import AnswerError, ConfigError, ImageError
 from autolabel.geometry import rle

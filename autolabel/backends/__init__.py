@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from autolabel.backends.base import Backend, BackendClass, Limits, Meter, Model, Tracker
+from autolabel.backends.base import Backend, BackendClass, Limits, Model, Tracker
+from autolabel.backends.meter import Meter
 from autolabel.config import BackendConfig
 from autolabel.errors import ConfigError
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from autolabel.backends.base import Meter
+from autolabel.backends.meter import Meter
 from autolabel.backends.pace import Pace, Slot
 from autolabel.backends.reading import NOT_JSON, parse
 from autolabel.backends.reasons import Reasons

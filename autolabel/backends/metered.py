@@ -4,7 +4,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TypeVar, cast
 
-from autolabel.backends.base import Answer, Backend, Limits, Meter, Tracker, Tracks
+from autolabel.backends.base import Answer, Backend, Limits, Tracker, Tracks
+from autolabel.backends.meter import Meter
 from autolabel.backends.pace import Pace
 from autolabel.errors import ImageError, RefusedError
 from autolabel.types import Footage, Picture, Prompt

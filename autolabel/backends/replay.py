@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 
 import orjson
 
-from autolabel.backends.base import Answer, Limits, Meter, Model
+from autolabel.backends.base import Answer, Limits, Model
 from autolabel.backends.coco_answers import CocoAnswers, load_coco_answers
+from autolabel.backends.meter import Meter
 from autolabel.backends.reading import confidence, member
 from autolabel.config import BackendConfig
 from autolabel.errors import AnswerError, ConfigError, ImageError

@@ -12,7 +12,6 @@ import orjson
 from autolabel.backends.base import Answer, Limits
 from autolabel.backends.hosted import Hosted
 from autolabel.backends.reading import confidence, host_rings, member
-from autolabel.config import BackendConfig
 from autolabel.types import Detection, Picture, Prompt
 
 
@@ -52,7 +51,7 @@ class SegmentLens(Hosted):
         ]
         return Answer(detections, degradations=("holes",) if detections else ())
 
-    def _advice(self, settings: BackendConfig, *, own_server: bool) -> Mapping[int, str]:  # noqa: ARG002
+    def _advice(self, *, own_server: bool) -> Mapping[int, str]:  # noqa: ARG002
         # the page names 400 in one place and 413 in another
         limits = f"the limits are {self.limits.max_side} px and 2 MB as base64"
         return {400: f"the image may be too large: {limits}", 413: limits}

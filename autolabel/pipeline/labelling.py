@@ -15,7 +15,8 @@ from typing import Any
 from tqdm import tqdm
 
 from autolabel.backends import open_backend
-from autolabel.backends.base import Backend, Budget, Meter, Queued, QueuedTracker, Tracker
+from autolabel.backends.base import Backend, Queued, QueuedTracker, Tracker
+from autolabel.backends.meter import Budget, Meter
 from autolabel.config import Config
 from autolabel.engines.local import run_local
 from autolabel.errors import (

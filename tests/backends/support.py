@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 import orjson
 
-from autolabel.backends.base import Meter
 from autolabel.backends.hosted import Hosted
 from autolabel.backends.http import Retry
+from autolabel.backends.meter import Meter
 from autolabel.backends.roboflow.concept import Concept
 from autolabel.backends.roboflow.visual import Visual
 from autolabel.backends.segmentlens import SegmentLens

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from autolabel.backends import open_backend
-from autolabel.backends.base import Meter
 from autolabel.backends.hosted import Hosted
+from autolabel.backends.meter import Meter
 from autolabel.backends.reading import NOT_JSON, parse
 from autolabel.config import BackendConfig
 from autolabel.errors import AnswerError, ConfigError, ImageError

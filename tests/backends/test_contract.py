@@ -8,7 +8,7 @@ import numpy as np
 import orjson
 import pytest
 
-from autolabel.backends.base import Meter
+from autolabel.backends.meter import Meter
 from autolabel.errors import AnswerError, KeyRefused, NoCredits, RefusedError, UnknownModel
 from autolabel.geometry import rle
 from tests.backends.support import (

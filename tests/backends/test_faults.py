@@ -14,9 +14,9 @@ import orjson
 import pytest
 
 from autolabel.backends import BACKENDS, backend_class, open_backend
-from autolabel.backends.base import Meter
 from autolabel.backends.hosted import Hosted
 from autolabel.backends.http import Retry
+from autolabel.backends.meter import Meter
 from autolabel.backends.segmind.client import Segmind
 from autolabel.backends.segmind.sam3_video import Sam3Video
 from autolabel.config import BackendConfig

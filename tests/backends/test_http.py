@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from autolabel.backends.base import Meter
 from autolabel.backends.http import Retry
+from autolabel.backends.meter import Meter
 from autolabel.errors import BudgetReached, ConfigError, RefusedError
 from tests.backends.support import RED, ROBOFLOW, SCENE, opened
 from tests.servers.host import Fault, Host, Request, Response, json_response

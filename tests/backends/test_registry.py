@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from autolabel.backends import BACKENDS, base_url_of, identity, limits_of, open_backend
-from autolabel.backends.base import Meter
+from autolabel.backends.meter import Meter
 from autolabel.config import BackendConfig
 from autolabel.errors import ConfigError
 from tests.backends.support import SERVICES, Service

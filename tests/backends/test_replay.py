@@ -11,7 +11,8 @@ import pytest
 from pycocotools import mask as coco
 
 from autolabel.backends import limits_of, open_backend
-from autolabel.backends.base import Backend, Meter
+from autolabel.backends.base import Backend
+from autolabel.backends.meter import Meter
 from autolabel.config import BackendConfig
 from autolabel.errors import AnswerError, ConfigError, ImageError
 from autolabel.geometry import rle

@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from autolabel.backends import limits_of, open_backend
-from autolabel.backends.base import Meter
+from autolabel.backends.meter import Meter
 from autolabel.config import BackendConfig
 from autolabel.geometry import rle
 from autolabel.labeler import chunks

@@ -14,8 +14,9 @@ import orjson
 import pytest
 from hypothesis import given, settings
 
-from autolabel.backends.base import Meter, Queued
+from autolabel.backends.base import Queued
 from autolabel.backends.http import Retry
+from autolabel.backends.meter import Meter
 from autolabel.backends.segmind.client import Segmind
 from autolabel.backends.segmind.sam3_image import Sam3Image
 from autolabel.backends.segmind.sam_v2_image import SamV2Image

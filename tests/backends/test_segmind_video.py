@@ -11,7 +11,8 @@ import numpy as np
 import orjson
 import pytest
 
-from autolabel.backends.base import Meter, QueuedTracker, Tracker, Tracks
+from autolabel.backends.base import QueuedTracker, Tracker, Tracks
+from autolabel.backends.meter import Meter
 from autolabel.backends.segmind import video
 from autolabel.backends.segmind.sam3_video import Sam3Video
 from autolabel.config import BackendConfig

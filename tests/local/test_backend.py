@@ -12,7 +12,8 @@ pytest.importorskip("torch", reason="the local model needs torch: pip install '.
 pytest.importorskip("transformers", reason="the local model needs transformers: pip install '.[local]'")
 
 from autolabel.backends import open_backend
-from autolabel.backends.base import Backend, Meter, Tracker
+from autolabel.backends.base import Backend, Tracker
+from autolabel.backends.meter import Meter
 from autolabel.config import BackendConfig
 from autolabel.errors import AnswerError, ImageError, RefusedError
 from autolabel.testing import BackendContract, picture_of

@@ -12,7 +12,6 @@ import orjson
 from autolabel.backends.base import Limits
 from autolabel.backends.hosted import Hosted
 from autolabel.backends.reading import host_rings
-from autolabel.config import BackendConfig
 from autolabel.geometry import rle
 from autolabel.types import RLE, Picture
 
@@ -31,8 +30,8 @@ class Roboflow(Hosted):
     OWN_SERVERS: ClassVar[bool] = True
     SETTINGS: ClassVar[frozenset[str]] = frozenset({"base_url", "auth"})
 
-    def _advice(self, settings: BackendConfig, *, own_server: bool) -> Mapping[int, str]:
-        if not own_server or settings.auth != "bearer":
+    def _advice(self, *, own_server: bool) -> Mapping[int, str]:
+        if not own_server or self.settings.auth != "bearer":
             return {}
         # such a server does not look at the Authorization header and misses the key (read in its code)
         old = "a server older than inference 1.5.0 needs backend.auth: query"

@@ -14,7 +14,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from autolabel.backends.base import Answer, Limits, Meter, Model, Tracks
+from autolabel.backends.base import Answer, Limits, Model, Tracks
+from autolabel.backends.meter import Meter
 from autolabel.config import BackendConfig
 from autolabel.errors import AnswerError, ConfigError, RefusedError
 from autolabel.sources import images

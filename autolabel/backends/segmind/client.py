@@ -10,19 +10,21 @@ import re
 import threading
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeVar
 
 import orjson
 
-from autolabel.backends.base import Answer, Meter, Model
+from autolabel.backends.base import Answer
+from autolabel.backends.hosted import OverHttp
 from autolabel.backends.http import Host, Retry
+from autolabel.backends.meter import Meter
 from autolabel.backends.segmind import answers
 from autolabel.backends.segmind.detections import answer_of
-from autolabel.config import BackendConfig, api_key
-from autolabel.errors import AnswerError, AutolabelError, ConfigError, ImageError, RefusedError, UnknownModel
+from autolabel.config import BackendConfig
+from autolabel.errors import AnswerError, ConfigError, ImageError, RefusedError, UnknownModel
 from autolabel.types import Picture, Prompt
 
 Size = tuple[int, int]
@@ -56,7 +58,7 @@ class Option:
         return f"a {'whole ' if self.kind is int else ''}number from {self.low:g} to {self.high:g}"
 
 
-class Segmind(Model):
+class Segmind(OverHttp):
     """One model of the host, asked for one prompt on one picture at a time.
 
     A request that was accepted is billed, so it is never sent a second time by itself.
@@ -65,7 +67,6 @@ class Segmind(Model):
     KEY_VARIABLES: ClassVar[tuple[str, ...]] = ("SEGMIND_API_KEY",)
     BASE_URL: ClassVar[str | None] = "https://api.segmind.com"
     SETTINGS: ClassVar[frozenset[str]] = frozenset({"base_url", "api"})
-    METERED: ClassVar[bool] = True
     MODEL: ClassVar[str]
     API: ClassVar[Literal["v1", "v2"]] = "v1"
     OPTIONS: ClassVar[Mapping[str, Option]] = {}
@@ -79,11 +80,9 @@ class Segmind(Model):
         stop: threading.Event,
         retry: Retry = Retry(),  # noqa: B008  (frozen)
     ) -> None:
-        super().__init__(settings, floor=floor, meter=meter, stop=stop)
+        super().__init__(settings, floor=floor, meter=meter, stop=stop, retry=retry)
         self._meter = meter
         self._submitted: set[str] = set()  # jobs of this session that count at the usual price until now
-        self._base_url = (settings.base_url or str(self.BASE_URL)).rstrip("/")
-        self._host = self._open_host(self._base_url, meter, stop, retry)
 
     @classmethod
     def check_options(cls, settings: BackendConfig) -> None:
@@ -128,10 +127,6 @@ class Segmind(Model):
         [prompt] = prompts
         return self._understood(lambda: answer_of(body, size, prompt, scores=self.limits.scores), body)
 
-    def close(self) -> None:
-        """Close the connections; `read` still works."""
-        self._host.close()
-
     @abstractmethod
     def _asked(self, picture: Picture, prompt: Prompt) -> dict[str, Any]:
         """Return the keys of a request, without the image."""
@@ -152,15 +147,6 @@ class Segmind(Model):
             retry=retry,
             bills_once=bills_once,
         )
-
-    def _key(self) -> str | None:
-        key = api_key(self.KEY_VARIABLES)
-        if key is None and self._base_url == self.BASE_URL:
-            raise ConfigError(
-                f"{self.KEY_VARIABLES[0]} is not set: "
-                f"put the key for {self._base_url} into the environment or into .env"
-            )
-        return key
 
     @contextmanager
     def _kept(self, accepted: bytes) -> Iterator[None]:
@@ -235,19 +221,6 @@ class Segmind(Model):
         if job in self._submitted and cost is not None:
             self._submitted.discard(job)
             self._meter.state(cost)
-
-    def _understood(self, read: Callable[[], T], body: bytes) -> T:
-        try:
-            return read()
-        except AutolabelError:
-            raise
-        except ValueError as error:
-            trouble = str(error)
-        except RecursionError:
-            trouble = "it is nested too deeply"
-        except Exception as error:  # even a bug must not lose what was paid for  # noqa: BLE001
-            trouble = f"{type(error).__name__}: {error}"
-        raise self._host.reasons.unexpected(trouble, body)
 
 
 class _JobFailed(ImageError):

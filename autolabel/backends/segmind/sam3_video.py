@@ -7,8 +7,9 @@ from typing import Any, ClassVar, Literal
 
 import orjson
 
-from autolabel.backends.base import Limits, Meter, Tracks
+from autolabel.backends.base import Limits, Tracks
 from autolabel.backends.http import Host, Retry
+from autolabel.backends.meter import Meter
 from autolabel.backends.segmind import answers, video
 from autolabel.backends.segmind.client import Segmind
 from autolabel.config import BackendConfig
