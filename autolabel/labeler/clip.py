@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from threading import Event, Semaphore
@@ -31,6 +30,7 @@ log = logging.getLogger(__name__)
 class ClipTask:
     """The frames of a clip, each with its content (a digest) and the source that its answer is kept under;
     the prompts that the clip still needs of the backend `asker`; jobs accepted before; bodies to read again.
+    Prompts of the last two are asked `again` where the answer is not to be had.
     """
 
     asker: str
@@ -40,6 +40,7 @@ class ClipTask:
     prompts: tuple[Prompt, ...]
     accepted: tuple[tuple[Exchange, tuple[Prompt, ...]], ...] = ()
     unread: tuple[tuple[Exchange, tuple[Prompt, ...]], ...] = ()
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +97,22 @@ def _requests(
 ) -> Iterator[tuple[Ended[Tracks], Sequence[Prompt]]]:
     """Yield how each request ended: what was kept before comes first, then a request for so many prompts."""
     footage = _footage(task.frames)
+    wanted = list(task.prompts)
     for exchange, prompts in task.unread:
-        with suppress(AnswerError):  # then it stays as it is
+        try:
             yield Ended(backend.read_tracks(exchange.body or b"", footage, prompts)), prompts
+        except AnswerError:  # then it stays as it is
+            wanted += prompts if task.again else ()
     for exchange, prompts in task.accepted:
         if isinstance(backend, QueuedTracker):
-            fetch = partial(backend.resume_clip, exchange.body or b"", footage, prompts)
-            yield settled(desk, fetch), prompts
+            ended = settled(desk, partial(backend.resume_clip, exchange.body or b"", footage, prompts))
+            if ended.refusal == NOT_UNDERSTOOD and task.again:
+                wanted += prompts
+            else:
+                yield ended, prompts
     size = backend.limits.max_prompts
-    for start in range(0, len(task.prompts), size):
-        some = task.prompts[start : start + size]
+    for start in range(0, len(wanted), size):
+        some = wanted[start : start + size]
         yield settled(desk, partial(_asked, task, backend, desk, footage, some, floor)), some
 
 

@@ -30,11 +30,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """The prompts that an image still needs of one backend, and the jobs that this has accepted before."""
+    """The prompts that an image still needs of one backend, and the jobs that this has accepted before; whose
+    prompts are asked `again` where the answer is not to be had.
+    """
 
     source: str
     prompts: tuple[Prompt, ...]
     accepted: tuple[tuple[Exchange, tuple[Prompt, ...]], ...] = ()
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +116,16 @@ class Labeler:
         for ask in task.asks:
             asker = self._askers[ask.source]
             talk = _Talk(asker, ask.source, task.image, wh, self._desk)
-            for accepted, prompts in ask.accepted:
-                yield talk.resume(accepted, prompts)
-            if ask.prompts:
+            prompts = list(ask.prompts)
+            for accepted, its_prompts in ask.accepted:
+                exchange, refusal = talk.resume(accepted, its_prompts)
+                if refusal == NOT_UNDERSTOOD and ask.again:
+                    prompts += its_prompts
+                else:
+                    yield exchange, refusal
+            if prompts:
                 picture = _picture(task.item.file_name, data, info, asker.backend.limits)
-                for some in chunks(ask.prompts, asker.backend.limits):
+                for some in chunks(prompts, asker.backend.limits):
                     yield talk.ask(picture, some)
 
 

@@ -1,56 +1,47 @@
 """`label`: ask for what is not kept yet, and keep every answer as it comes."""
 
 import logging
-import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from itertools import groupby
-from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from tqdm import tqdm
 
-from autolabel.backends import open_backend
-from autolabel.backends.base import Backend, Queued, QueuedTracker, Tracker
-from autolabel.backends.meter import Budget, Meter
+from autolabel.backends.meter import Budget
 from autolabel.config import Config
 from autolabel.engines.local import run_local
 from autolabel.errors import (
-    AnswerError,
     ImageError,
     Interrupted,
     SameRefusal,
     StopRun,
 )
 from autolabel.labeler import (
-    Ask,
     Asker,
     ClipLabeler,
     ClipRecord,
-    ClipTask,
     Labeler,
     Record,
     Task,
-    to_frame,
 )
 from autolabel.labeler.talk import INTERRUPTED
+from autolabel.pipeline.asking import Asking, Journal, Line, open_line
 from autolabel.pipeline.inventory import (
     identify,
     instances,
     new_first,
     select,
     store_path,
-    unread,
     whole_answers,
     why_unanswered,
 )
-from autolabel.pipeline.question import Asked, Question, check_items, question
+from autolabel.pipeline.question import Question, check_items, question
+from autolabel.pipeline.signals import interruptible
 from autolabel.pipeline.summary import Summary
-from autolabel.store import Exchange, FileRow, Store, StoreError
+from autolabel.store import FileRow, Store, StoreError
 from autolabel.types import FrameItem, ImageItem, Prompt
 
 log = logging.getLogger(__name__)
@@ -81,10 +72,10 @@ def label(
     check_items(asked, items)
     with ExitStack() as stack:
         budget = Budget(config.label.budget)
-        lines = [_open(asker, budget, stop, stack) for asker in asked.askers]
+        lines = [open_line(asker, budget, stop, stack) for asker in asked.askers]
         store = stack.enter_context(Store(store_path(config)))
         stack.enter_context(store.exclusive("label"))
-        interrupted = stack.enter_context(_signals(stop))
+        interrupted = stack.enter_context(interruptible(stop))
         job = _Job(config, items, asked, store, lines, stop, retry_unclear)
         with job.progress:
             try:
@@ -101,23 +92,6 @@ def label(
         return job.summary
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """An open backend, who it is, and what it spends."""
-
-    asked: Asked
-    backend: Backend
-    meter: Meter
-
-
-def _open(asked: Asked, budget: Budget, stop: threading.Event, stack: ExitStack) -> _Line:
-    """Open a backend until the end of `stack`."""
-    meter = Meter(asked.limits.price_per_request, budget)
-    backend = open_backend(asked.settings, floor=asked.floor, meter=meter, stop=stop)
-    stack.callback(backend.close)
-    return _Line(asked, backend, meter)
-
-
 class _Job:
     """One labelling: the state that the stream of records changes."""
 
@@ -127,7 +101,7 @@ class _Job:
         items: Sequence[ImageItem],
         asked: Question,
         store: Store,
-        lines: Sequence[_Line],
+        lines: Sequence[Line],
         stop: threading.Event,
         retry_unclear: bool,
     ) -> None:
@@ -137,13 +111,13 @@ class _Job:
         self._lines = {line.asked.source: line for line in lines}
         self._free = any(line.backend.limits.free for line in lines)
         self._stop = stop
-        self._retry_unclear = retry_unclear
+        self._asking = Asking(store, asked, self._lines, retry_unclear=retry_unclear)
         self._workers = config.label.workers
         self._worker = Labeler(
             {source: Asker(line.backend, line.asked.floor) for source, line in self._lines.items()},
             at_once=config.label.workers,
             stop=stop,
-            journal=_Journal(store.path),
+            journal=Journal(store.path),
         )
         self._under_way: set[bytes] = set()
         self._postponed: list[tuple[ImageItem, FileRow, tuple[Prompt, ...]]] = []
@@ -207,57 +181,12 @@ class _Job:
         if row.image in self._under_way:
             self._postponed.append((item, row, prompts))
             return None
-        asks = self._asks(item, row, prompts)
+        asks = self._asking.of_image(item, row, prompts)
         if not asks:
             self._count(item, row, prompts)
             return None
         self._under_way.add(row.image)
         return Task(item, row.image, asks)
-
-    def _asks(self, item: ImageItem, row: FileRow, prompts: Sequence[Prompt]) -> tuple[Ask, ...]:
-        """What to ask of whom. What a host sent before and was not understood is read again first."""
-        found = []
-        for source, (asker, by_key) in self._asked.by_source(prompts, item).items():
-            line = self._lines[asker.source]
-            if source != asker.source:  # it is tracked through its clip
-                continue
-            if line.backend.limits.free:
-                found.append(Ask(source, tuple(by_key.values())))
-                continue
-            kept = self._store.answered(row.image, source, asker.floor)
-            wanted = {key: prompt for key, prompt in by_key.items() if key not in kept}
-            accepted = []
-            for exchange in unread(self._store, row.image, source, asker.floor) if wanted else []:
-                asked = _prompts_of(exchange, by_key)
-                if exchange.body and isinstance(line.backend, Queued) and not self._retry_unclear:
-                    accepted.append((exchange, asked))
-                elif not self._read_again(line.backend, source, row, exchange, asked) and self._retry_unclear:
-                    continue
-                wanted = {key: prompt for key, prompt in wanted.items() if key not in exchange.prompts}
-            if wanted or accepted:
-                found.append(Ask(source, tuple(wanted.values()), tuple(accepted)))
-        return tuple(found)
-
-    def _read_again(
-        self,
-        backend: Backend | Tracker,
-        source: str,
-        row: FileRow,
-        exchange: Exchange,
-        prompts: Sequence[Prompt],
-    ) -> bool:
-        wh = (row.width, row.height)
-        size = (exchange.sent_wh[1], exchange.sent_wh[0])
-        if not isinstance(backend, Backend):
-            return False
-        try:
-            answer = backend.read(exchange.body or b"", size, prompts)
-        except AnswerError:
-            return False
-        detections = tuple(to_frame(answer.detections, wh))
-        read = replace(exchange, detections=detections, degradations=answer.degradations, reason=None)
-        self._store.put(row.image, source, wh, [read])
-        return True
 
     def _keep(self, record: Record) -> None:
         """Store what came, in this thread, then look whether the run has to end."""
@@ -294,47 +223,10 @@ class _Job:
             {asker.source: Asker(line.backend, asker.floor)},
             at_once=self._workers,
             stop=self._stop,
-            journal=_Journal(self._store.path),
+            journal=Journal(self._store.path),
         )
-        tasks = (self._clip_task(asker, frames) for frames in clips.values())
+        tasks = (self._asking.of_clip(asker, frames) for frames in clips.values())
         run_local(tasks, worker, self._keep_clip, workers=self._workers, stop=self._stop)
-
-    def _clip_task(self, asker: Asked, frames: Sequence[FrameItem]) -> ClipTask | None:
-        """What a clip still needs: every prompt that any of its frames lacks."""
-        try:
-            images = [identify(self._store, frame).image for frame in frames]
-        except ImageError:
-            return None  # its frames will say why
-        by_key = {prompt.key: prompt for prompt in self._asked.texts}
-        sources = [asker.source_of(self._asked.texts[0], frame) for frame in frames]
-        wanted: dict[str, Prompt] = {}
-        kept: list[Exchange] = []
-        for image, source in zip(images, sources, strict=True):
-            answered = self._store.answered(image, source, asker.floor)
-            wanted |= {key: prompt for key, prompt in by_key.items() if key not in answered}
-            kept += unread(self._store, image, source, asker.floor)
-        backend = self._lines[asker.source].backend
-        accepted: list[tuple[Exchange, tuple[Prompt, ...]]] = []
-        again: list[tuple[Exchange, tuple[Prompt, ...]]] = []
-        for exchange in kept if wanted else ():
-            queued = exchange.body and isinstance(backend, QueuedTracker)
-            (accepted if queued else again).append((exchange, _prompts_of(exchange, by_key)))
-            wanted = {key: prompt for key, prompt in wanted.items() if key not in exchange.prompts}
-        if self._retry_unclear:
-            wanted |= {p.key: p for _, asked in (*accepted, *again) for p in asked if p.key in by_key}
-            accepted, again = [], []
-        if not (wanted or accepted or again):
-            return None
-        log.info("%s: asking about %d frames", frames[0].clip.file_name, len(frames))
-        return ClipTask(
-            asker.source,
-            tuple(frames),
-            tuple(images),
-            tuple(sources),
-            tuple(wanted.values()),
-            tuple(accepted),
-            tuple(again),
-        )
 
     def _keep_clip(self, record: ClipRecord) -> None:
         """Store what came for the frames of a clip, in one commit."""
@@ -410,51 +302,3 @@ class _Job:
         summary.cost = sum(costs) if len(costs) == len(meters) else None
         summary.answered = sum(hits[0] for hits in summary.prompts.values())
         summary.failures.sort()
-
-
-def _prompts_of(exchange: Exchange, by_key: Mapping[str, Prompt]) -> tuple[Prompt, ...]:
-    """The prompts of a kept exchange, also those that are not asked for any more."""
-    return tuple(by_key.get(key) or Prompt(key.partition("\n")[0], 0, key=key) for key in exchange.prompts)
-
-
-class _Journal:
-    """Notes of requests under way, by any thread: each note opens the store for itself, and is rare."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def put_pending(self, image: bytes, source: str, exchange: Exchange) -> None:
-        """Note that a request is about to be sent, or was accepted."""
-        with Store(self._path) as store:
-            store.put_pending(image, source, exchange)
-
-    def drop_pending(self, image: bytes, source: str, prompts: Iterable[str]) -> None:
-        """Forget a note."""
-        with Store(self._path) as store:
-            store.drop_pending(image, source, prompts)
-
-
-@contextmanager
-def _signals(stop: threading.Event) -> Iterator[threading.Event]:
-    """Make the first SIGINT or SIGTERM end the run in order; the second interrupts at once.
-
-    Yields an event that says whether one came. Outside the main thread signals stay as they are.
-    """
-    interrupted = threading.Event()
-
-    def handle(_signum: int, _frame: FrameType | None) -> None:
-        if interrupted.is_set():
-            raise KeyboardInterrupt
-        interrupted.set()
-        stop.set()
-        log.warning("interrupted: finishing the requests under way; again to stop at once")
-
-    if threading.current_thread() is not threading.main_thread():
-        yield interrupted
-        return
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield interrupted
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -119,6 +119,27 @@ def test_an_accepted_job_is_fetched_by_the_next_run(photos):
         assert set(asked(host).values()) == {1}
 
 
+def test_retry_unclear_looks_an_accepted_job_up_first(photos):
+    """--retry-unclear pays again only for a job that the host does not know any more."""
+    server = SegmindServer(polls=10**9)
+    with Host(server) as host:
+        config = segmind(host.url, backend={"api": "v2"}, label={"workers": 2})
+        command = [sys.executable, "-m", "autolabel", "run", config]
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+            host.wait_for(6)
+            process.send_signal(signal.SIGKILL)
+        server.polls = 1
+        server.jobs["job-0"]["polls"] = 1
+        server.jobs["job-1"] = None
+        assert autolabel("run", config, "--json").summary["failed"] == 1
+        outcome = autolabel("run", config, "--retry-unclear", "--json")
+        assert (outcome.code, outcome.summary["requests"]) == (
+            0,
+            2,
+        )  # the lost one, and its image's other class
+        assert sorted(asked(host).values()) == [1] * 11 + [2]
+
+
 def test_an_interrupted_run_leaves_no_unsent_request_unclear(photos):
     """What was never sent when the run ended is asked by the next one without further ado."""
     with Host(SegmindServer(), latency_s=0.1) as host:
