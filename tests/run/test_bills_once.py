@@ -1,5 +1,6 @@
 """A host that bills each accepted request: runs that are killed, interrupted or left without an answer."""
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -31,8 +32,11 @@ def segmind(url: str, **keys) -> str:
 
 
 def asked(host: Host) -> Counter:
-    """How often each prompt was sent for each picture."""
-    bodies = [orjson.loads(request.body) for request in host.requests if request.method == "POST"]
+    """How often each prompt was sent for each picture, as a whole: a killed client breaks off."""
+    bodies = []
+    for request in host.requests:
+        with contextlib.suppress(orjson.JSONDecodeError):
+            bodies += [orjson.loads(request.body)] if request.method == "POST" else []
     return Counter((sha256(body["image"].encode()).hexdigest(), body["text_prompt"]) for body in bodies)
 
 
