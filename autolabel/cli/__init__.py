@@ -46,7 +46,8 @@ Classes = Annotated[
     list[str] | None, typer.Option("--class", help="A class name, with a folder for CONFIG; repeatable.")
 ]
 BackendOption = Annotated[
-    str | None, typer.Option("--backend", help="roboflow, segmentlens or replay, with a folder for CONFIG.")
+    str | None,
+    typer.Option("--backend", help="roboflow, segmentlens, segmind or sam3, with a folder for CONFIG."),
 ]
 Output = Annotated[
     str | None, typer.Option("--output", help="The dataset's folder, with a folder for CONFIG.")
@@ -108,7 +109,8 @@ def plan(
         if as_json:
             typer.echo(json.dumps(result.to_json()))
             return
-        cost = "not stated by the host" if result.cost is None else f"${result.cost:.4g}"
+        before = " before retries" if result.cost else ""
+        cost = "not stated by the host" if result.cost is None else f"${result.cost:.4g}{before}"
         time = "unknown" if result.seconds is None else f"{result.seconds:.0f} s or more"
         typer.echo(f"{result.images} images, {result.cached} of them answered already")
         if result.requests:

@@ -19,7 +19,7 @@ Key = tuple[str | int, ...]
 
 _SECRET = re.compile(r"(api_?key|token|secret|password|authorization|^key)$", re.IGNORECASE)
 _TYPE_NAMES = re.compile(r"a valid (tuple|dictionary or instance of \w+|dictionary)")
-_VARIABLES = "ROBOFLOW_API_KEY, SEGMENTLENS_API_KEY or SAM3_API_KEY"
+_VARIABLES = "ROBOFLOW_API_KEY, SEGMENTLENS_API_KEY, SAM3_API_KEY or SEGMIND_API_KEY"
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:

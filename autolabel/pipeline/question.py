@@ -161,7 +161,12 @@ def _shown(prompt: Prompt, exemplars: Mapping[int, tuple[Exemplar, ...]]) -> Pro
 
 def _asked(config: Config, settings: BackendConfig) -> Asked:
     frames = config.video.model_dump_json()
-    return Asked(settings, limits_of(settings), identity(settings), config.label.confidence, frames)
+    try:
+        return Asked(settings, limits_of(settings), identity(settings), config.label.confidence, frames)
+    except ConfigError as error:
+        if settings is not config.visual:
+            raise
+        raise ConfigError(str(error).replace("backend.", "visual.")) from None
 
 
 def _check(config: Config, asked: Question, limits: Limits) -> None:

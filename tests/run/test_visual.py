@@ -323,3 +323,13 @@ def test_two_backends_spend_one_budget(photos):
         outcome = autolabel("run", config, "--json")
         assert (outcome.code, outcome.summary["cost"], len(host.log)) == (4, 7.0, 7)
     assert "could pass label.budget 7" in outcome.err
+
+
+def test_a_mistake_in_visual_is_named_as_such(photos):
+    """An unknown model of `visual` is told under its own key."""
+    Path("prompts.jsonl").write_text(json.dumps({"image": "000.png", "class": "red", "box": [1, 1, 5, 5]}))
+    visual = {"name": "roboflow", "model": "visul"}
+    config = write_config("http://127.0.0.1:9", label={"prompts": "prompts.jsonl"}, visual=visual)
+    outcome = autolabel("plan", config)
+    assert outcome.code == 2
+    assert "visual.model 'visul' is unknown to roboflow; known are concept, visual" in outcome.err
