@@ -58,3 +58,15 @@ def test_a_val_share_that_comes_late_takes_one_image():
 def test_equal_content_shares_a_split():
     """Equal contents are one unit."""
     assert assign([b"a", b"a", b"b"], {}, SHARES, 0).keys() == {b"a", b"b"}
+
+
+def test_large_units_count_by_their_images():
+    """A clip of many images counts as many: the shares hold for images, and a lone clip is not all of val."""
+    units = [bytes([n]) for n in range(12)]
+    for seed in range(20):
+        assigned = assign(units, {}, {"train": 0.8, "val": 0.2}, seed, {units[0]: 40, units[1]: 10})
+        images = {"train": 0, "val": 0}
+        for unit, split in assigned.items():
+            images[split] += {units[0]: 40, units[1]: 10}.get(unit, 1)
+        assert assigned[units[0]] == "train"
+        assert 10 <= images["val"] <= 14

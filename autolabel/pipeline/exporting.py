@@ -117,7 +117,8 @@ def _splits(run: Run, entries: Sequence[Labelled], summary: Summary, *, resplit:
     kept = {} if resplit else run.store.splits()
     units = [entry.unit for entry in entries if entry.image not in kept]
     units += [entry.image for entry in entries if entry.image in kept]
-    assigned = assign(units, kept, settings.shares, settings.seed)
+    sizes = Counter(entry.unit for entry in entries if isinstance(entry.item, FrameItem))
+    assigned = assign(units, kept, settings.shares, settings.seed, sizes)
     of_clip = all(isinstance(entry.item, FrameItem) for entry in entries)
     if of_clip and settings.val > 0 and len(set(units)) == 1 and "val" not in assigned.values():
         assigned |= _last_part(entries, settings.val)
