@@ -214,10 +214,14 @@ class _Job:
         asker = self._asked.text
         if asker is None or not asker.limits.clips:
             return
-        clips: dict[str, list[FrameItem]] = {}
+        clips: dict[
+            bytes, list[FrameItem]
+        ] = {}  # by content: the same clip under two names is asked about once
         for item in sorted(items, key=lambda item: item.file_name):
             if isinstance(item, FrameItem):
-                clips.setdefault(item.clip.file_name, []).append(item)
+                frames = clips.setdefault(item.clip.content, [])
+                if not frames or frames[0].clip.file_name == item.clip.file_name:
+                    frames.append(item)
         line = self._lines[asker.source]
         worker = ClipLabeler(
             {asker.source: Asker(line.backend, asker.floor)},

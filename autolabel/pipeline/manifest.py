@@ -10,6 +10,7 @@ import orjson
 from autolabel.backends import answer_options, base_url_of, model_of
 from autolabel.config import BackendConfig, Config
 from autolabel.formats.base import FormatReport
+from autolabel.pipeline.question import visual_backend
 from autolabel.pipeline.summary import Summary
 from autolabel.version import __version__
 
@@ -30,11 +31,8 @@ def write(
     data = {
         "version": __version__,
         "config": _config(config),
-        "model": {
-            "backend": config.backend.name,
-            "model": _portable(model_of(config.backend) or "") or None,
-            "base_url": base_url_of(config.backend),
-        },
+        "model": _answerer(config.backend),
+        "visual": _answerer(visual_backend(config)) if config.label.boxes or config.label.prompts else None,
         "classes": [category.name for category in config.categories],
         "images": {"labelled": summary.labelled, "failed": summary.failed},
         "splits": summary.splits,
@@ -49,6 +47,15 @@ def write(
         },
     }
     path.write_bytes(orjson.dumps(data, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+
+
+def _answerer(settings: BackendConfig) -> dict[str, str | None]:
+    model = model_of(settings)
+    return {
+        "backend": settings.name,
+        "model": _portable(model) if model else None,
+        "base_url": base_url_of(settings),
+    }
 
 
 def _config(config: Config) -> dict[str, Any]:

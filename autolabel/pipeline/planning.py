@@ -44,7 +44,7 @@ def plan(config: Config, *, limit: int | None = None) -> Plan:
     requests = Counter[str]()
     cached = 0
     seen: set[tuple[bytes, str]] = set()
-    clips: dict[tuple[str, str], _Clip] = defaultdict(_Clip)  # a clip is asked about as a whole
+    clips: dict[tuple[str, bytes], _Clip] = defaultdict(_Clip)  # a clip is asked about as a whole
     with Store(path) if path.exists() else nullcontext() as store:
         for item in items:
             try:
@@ -60,7 +60,7 @@ def plan(config: Config, *, limit: int | None = None) -> Plan:
             for asker in asked.askers:
                 mine = [prompt for prompt in wanted if asked.asker(prompt).source == asker.source]
                 if isinstance(item, FrameItem):
-                    clip = clips[asker.source, item.clip.file_name]
+                    clip = clips[asker.source, item.clip.content or item.clip.file_name.encode()]
                     clip.wanted |= {p.key: p for p in mine if asker.tracks(p, item)}
                     clip.paid |= {p.key for p in lacking if asker.tracks(p, item)} - {p.key for p in mine}
                 still = [p for p in mine if not asker.tracks(p, item) and (row.image, p.key) not in seen]

@@ -212,3 +212,13 @@ def test_black_frames_need_no_object(tmp_path):
     config = write_config("", images="videos", classes=["red"], backend=TRACKER)
     outcome = autolabel("run", config, "--json")
     assert (outcome.code, outcome.summary["instances"]["answered"]) == (0, 0)
+
+
+def test_a_clip_under_two_names_is_asked_about_once(clip):
+    """Two files of the same content are one request each prompt, and both are labelled."""
+    Path("videos/copy.mp4").write_bytes(clip.read_bytes())
+    config = write_config("", images="videos", classes=COLOURS, backend=TRACKER)
+    outcome = autolabel("run", config, "--json")
+    assert (outcome.code, outcome.summary["labelled"]) == (0, 40)
+    assert tracker.Colours.calls == [20, 20]
+    assert autolabel("plan", config, "--json").summary["requests"] == 0
