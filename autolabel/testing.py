@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import ClassVar
 
 from autolabel.backends import identity, limits_of, open_backend
-from autolabel.backends.base import Answer, Backend
+from autolabel.backends.base import Answer, Backend, Tracker
 from autolabel.backends.meter import Meter
 from autolabel.config import BackendConfig
 from autolabel.errors import AnswerError, ConfigError, ImageError
 from autolabel.geometry import rle
 from autolabel.labeler import chunks
 from autolabel.sources import images
-from autolabel.types import Detection, Picture, Prompt
+from autolabel.types import Detection, Footage, Picture, Prompt
 
 _THREADS = 4
 _KINDS = {"text", "exemplars", "boxes", "points"}
@@ -42,13 +42,15 @@ class BackendContract:
     """Derive a class whose name begins with Test, and set `settings`, `prompts` and `picture`.
 
     Every prompt should find something on the picture. `nothing` is a prompt that finds nothing, None where
-    there is no such prompt; `floor` is the confidence that is asked for.
+    there is no such prompt; `floor` is the confidence that is asked for. A backend that takes whole clips
+    needs `footage`, in which the first prompt finds something.
     """
 
     settings: ClassVar[BackendConfig]
     prompts: ClassVar[Sequence[Prompt]]
     picture: ClassVar[Picture]
     nothing: ClassVar[Prompt | None] = None
+    footage: ClassVar[Footage | None] = None
     floor: ClassVar[float] = 0.1
 
     def test_limits_are_stated_without_a_key(self) -> None:
@@ -76,7 +78,8 @@ class BackendContract:
         with self._open() as backend:
             for prompts in _requests(self.prompts, backend):
                 answer = backend.predict(self.picture, prompts)
-                _check(answer, self.picture, prompts, backend)
+                _check(answer, self.picture, prompts)
+                assert backend.limits.scores or all(d.confidence is None for d in answer.detections)
                 found = {detection.prompt for detection in answer.detections}
                 assert found == {prompt.key for prompt in prompts}
                 assert any(rle.area(detection.mask) for detection in answer.detections)
@@ -122,6 +125,23 @@ class BackendContract:
             alone = self._all(backend)
             for found in pool.map(lambda _: self._all(backend), range(_THREADS)):
                 assert found == alone
+
+    def test_a_clip_is_answered_frame_by_frame(self) -> None:
+        """Detections of every frame, in its size, each with a number that no other of its prompt has there."""
+        limits = limits_of(self.settings)
+        assert limits.clips == (self.footage is not None), "limits.clips and footage belong together"
+        if self.footage is None:
+            return
+        prompts = [prompt for prompt in self.prompts if not prompt.is_visual and not prompt.exemplars]
+        with self._open() as backend:
+            assert isinstance(backend, Tracker)
+            tracks = backend.track(self.footage, prompts[: limits.max_prompts])
+        assert len(tracks.frames) == len(self.footage.paths)
+        assert any(tracks.frames)
+        for frame in tracks.frames:
+            _check_masks(frame, (self.footage.height, self.footage.width), prompts)
+            assert all(isinstance(detection.track_id, int) for detection in frame)
+            assert len({(d.prompt, d.track_id) for d in frame}) == len(frame)
 
     def test_a_kept_body_is_read_again(self) -> None:
         """What a host sent gives the same detections again, without the host."""
@@ -178,13 +198,16 @@ def _requests(prompts: Sequence[Prompt], backend: Backend) -> list[list[Prompt]]
     return [list(some) for some in chunks(prompts, backend.limits)]
 
 
-def _check(answer: Answer, picture: Picture, prompts: Sequence[Prompt], backend: Backend) -> None:
+def _check(answer: Answer, picture: Picture, prompts: Sequence[Prompt]) -> None:
+    _check_masks(answer.detections, (picture.height, picture.width), prompts)
+
+
+def _check_masks(detections: Sequence[Detection], size: tuple[int, int], prompts: Sequence[Prompt]) -> None:
     by_key = {prompt.key: prompt for prompt in prompts}
-    for detection in answer.detections:
+    for detection in detections:
         assert detection.prompt in by_key, f"{detection.prompt!r} is the key of no prompt"
         assert detection.class_id == by_key[detection.prompt].class_id
-        assert detection.mask.size == (picture.height, picture.width)
-        assert int(rle.decode_counts(detection.mask.counts).sum()) == picture.height * picture.width
+        assert detection.mask.size == size
+        assert int(rle.decode_counts(detection.mask.counts).sum()) == size[0] * size[1]
         score = detection.confidence
         assert score is None or (math.isfinite(score) and 0 <= score <= 1)
-        assert backend.limits.scores or score is None

@@ -8,11 +8,12 @@ import pytest
 from autolabel.config import BackendConfig
 from autolabel.geometry import rle
 from autolabel.testing import BackendContract, picture_of
-from autolabel.types import Exemplar, Picture, Point, Prompt
+from autolabel.types import Exemplar, Footage, Picture, Point, Prompt
 from tests.backends.support import FIXTURES, GREEN, NOTHING, RED
 from tests.servers.host import Host
 from tests.servers.roboflow import RoboflowServer
 from tests.servers.segmentlens import SegmentLensServer
+from tests.sources import clips
 
 SCENE = picture_of(FIXTURES / "scene.png")
 PIXELS = cv2.imread(str(FIXTURES / "scene.png"))
@@ -81,6 +82,20 @@ class TestSegmentLens(BackendContract):
                 name="segmentlens", base_url=host.url, requests_per_second=1000.0
             )
             yield
+
+
+class TestTracker(BackendContract):
+    settings = BackendConfig(name="tests.run.tracker:Colours")
+    prompts = (RED, GREEN)
+    picture = SCENE
+    nothing = NOTHING
+
+    @pytest.fixture(autouse=True)
+    def _footage(self, tmp_path):
+        paths = tuple(tmp_path / f"{number}.png" for number in range(4))
+        for number, path in enumerate(paths):
+            cv2.imwrite(str(path), clips.scene(20 + number))
+        type(self).footage = Footage("a.mp4", clips.WIDTH, clips.HEIGHT, paths, (0.0, 0.1, 0.2, 0.3))
 
 
 class TestReplay(BackendContract):

@@ -36,8 +36,9 @@ class TestSam3(BackendContract):
     picture = picture_of(FIXTURES / "scene.png")
 
     @pytest.fixture(autouse=True)
-    def _weights(self, video_folder: Path) -> None:
+    def _weights(self, video_folder: Path, footage: Footage) -> None:
         type(self).settings = BackendConfig(name="sam3", model=str(video_folder))
+        type(self).footage = footage
 
 
 class TestDetectorAlone(BackendContract):

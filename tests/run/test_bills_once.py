@@ -171,3 +171,14 @@ def test_a_run_file_of_the_version_before_is_opened(tmp_path):
         store._db.execute("PRAGMA user_version = 99")
     with pytest.raises(OutputError, match="another version"):
         Store(Path(path))
+
+
+def test_the_manifest_counts_what_the_answers_lost(photos):
+    """A union of masks has no scores and no instances: the manifest says how many that may have hit."""
+    with Host(SegmindServer(shape="preview")) as host:
+        config = segmind(host.url, backend={"options": {"return_masks": False}})
+        outcome = autolabel("run", config, "--json")
+    count = outcome.summary["instances"]["answered"]
+    manifest = orjson.loads(Path("datasets/street/dataset.json").read_bytes())
+    assert manifest["degradations"]["answers"] == {"instances": count, "scores": count}
+    assert count == 12

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from autolabel.backends.base import Answer, Limits, Model, Tracks
-from autolabel.errors import AnswerError
+from autolabel.errors import AnswerError, RefusedError
 from autolabel.geometry import rle
 from autolabel.types import Detection
 from tests.servers.model import COLOURS, segment
@@ -20,6 +20,8 @@ class Colours(Model):
 
     def predict(self, picture, prompts):
         image = cv2.imdecode(np.frombuffer(picture.data, np.uint8), cv2.IMREAD_COLOR)
+        if image is None:
+            raise RefusedError("can't be decoded", kind="undecodable")
         return Answer([d for prompt in prompts for d in self._found(image, prompt, None)])
 
     def track(self, footage, prompts):
