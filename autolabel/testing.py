@@ -127,7 +127,7 @@ class BackendContract:
                 assert found == alone
 
     def test_a_clip_is_answered_frame_by_frame(self) -> None:
-        """Detections of every frame, in its size, each with a number that no other of its prompt has there."""
+        """Detections of every frame, in its size, each with a number that no other of its prompt has."""
         limits = limits_of(self.settings)
         assert limits.clips == (self.footage is not None), "limits.clips and footage belong together"
         if self.footage is None:
