@@ -214,9 +214,8 @@ class _Job:
         asker = self._asked.text
         if asker is None or not asker.limits.clips:
             return
-        clips: dict[
-            bytes, list[FrameItem]
-        ] = {}  # by content: the same clip under two names is asked about once
+        # by content: the same clip under two names is asked about once
+        clips: dict[bytes, list[FrameItem]] = {}
         for item in sorted(items, key=lambda item: item.file_name):
             if isinstance(item, FrameItem):
                 frames = clips.setdefault(item.clip.content, [])
