@@ -78,7 +78,8 @@ class Exchange:
 
     Either `detections`, in the upright frame, answer all `prompts` (their keys); or `reason` says why they
     don't. `body` is what the host sent, for a picture of `sent_wh` pixels; None where it sent nothing, empty
-    where that is not known. `source` says who was asked.
+    where that is not known. `source` says who was asked. One that `settles` ends an earlier request, whose
+    body is of no more use.
     """
 
     prompts: tuple[str, ...]
@@ -89,6 +90,7 @@ class Exchange:
     degradations: tuple[str, ...] = ()
     reason: str | None = None
     source: str = ""
+    settles: bool = False
 
 
 class Store:
@@ -350,8 +352,9 @@ class Store:
         if exchange.reason is not None:
             self._db.execute(
                 "INSERT INTO failures VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
-                "reason = excluded.reason, body = coalesce(excluded.body, body)",
-                (image, source, prompt, exchange.reason, body_id),
+                "reason = excluded.reason, body = CASE WHEN ? THEN excluded.body "
+                "ELSE coalesce(excluded.body, body) END",
+                (image, source, prompt, exchange.reason, body_id, exchange.settles),
             )
             return
         detections = [d for d in exchange.detections if d.prompt == prompt]

@@ -56,12 +56,16 @@ class ImageItem:
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A video of which frames are images: its name, its content (a digest), its upright size in px."""
+    """A video of which frames are images: its name, its content (a digest), its upright size in px.
+
+    `chosen` is equal for equal choices of frames.
+    """
 
     file_name: str
     content: bytes
     width: int
     height: int
+    chosen: str = ""
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -172,6 +176,21 @@ class Prompt:
     def __post_init__(self) -> None:
         if not self.key:
             object.__setattr__(self, "key", _key(self))
+
+    @classmethod
+    def from_key(cls, key: str) -> "Prompt":
+        """A prompt of a kept `key`, of no class: coordinates are px of the upright image."""
+        text, _, details = key.partition("\n")
+        given = json.loads(details) if details else {}
+        return cls(
+            text,
+            0,
+            exemplars=tuple(Exemplar(tuple(e[:4]), bool(e[4])) for e in given.get("exemplars", ())),
+            box_xyxy=tuple(given["box"]) if "box" in given else None,
+            points=tuple(Point(x, y, bool(positive)) for x, y, positive in given.get("points", ())),
+            asked_at=given.get("at"),
+            key=key,
+        )
 
     @property
     def is_visual(self) -> bool:

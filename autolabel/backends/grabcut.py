@@ -20,8 +20,8 @@ Pixels = NDArray[np.uint8]
 _ROUNDS = 5
 _BOX_SIDE, _POINT_SIDE = 640, 320  # px of what it works on: beyond it, time grows and masks get no better
 _MARGIN = 0.2  # of the box, on each side: the background it learns from, less of it the box's neighbours
-_LOST = 0.05  # of the box: with less in it the object was taken for background, and
-_CORE = 0.3  # of the box's sides, about its centre, is said to be the object
+_LOST = 0.2  # of the box: with less in it the object was taken for background, and
+_CORE = 0.4  # of the box's sides, about its centre, is said to be the object
 _POINT_REACH = 0.25  # of the image's shorter side: where the object around points may be, at first
 _DOT = 0.01  # of the image's longer side: the radius of what a point is sure of
 

@@ -7,6 +7,8 @@ import re
 from functools import cache
 from urllib.parse import quote
 
+from autolabel.config.keys import SHORTEST_KEY
+
 _HIDDEN = "***"
 _QUERY = re.compile(r"""(https?:[\\/]+[^\s?"'<>]*)\?[^\s"'<>]*""")
 # httpx logs whole URLs (?api_key=...) at INFO, httpcore response headers (a Location) at DEBUG;
@@ -25,6 +27,7 @@ class Redactor:
     """Replaces one key in any text, also where single characters of it are percent-encoded or escaped."""
 
     def __init__(self, key: str | None) -> None:
+        key = key if key and len(key) >= SHORTEST_KEY else None  # a shorter one is a placeholder
         self._pattern = _pattern(key) if key else None
         # the usual ones are looked for first: a body may have megabytes
         self._spellings = (

@@ -34,7 +34,14 @@ Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a config key; repeatable.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object on stdout.")]
-Limit = Annotated[int | None, typer.Option("--limit", help="Only a seeded sample of so many images.", min=1)]
+Limit = Annotated[
+    int | None,
+    typer.Option(
+        "--limit",
+        help="Only a seeded sample of so many images; of whole clips, where they are tracked.",
+        min=1,
+    ),
+]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace an output folder that autolabel did not write.")
 ]
@@ -113,6 +120,12 @@ def plan(
         cost = "not stated by the host" if result.cost is None else f"${result.cost:.4g}{before}"
         time = "unknown" if result.seconds is None else f"{result.seconds:.0f} s or more"
         typer.echo(f"{result.images} images, {result.cached} of them answered already")
+        for name, reason in result.failing[:10]:
+            typer.echo(f"will fail: {name}: {reason}", err=True)
+        if len(result.failing) > 10:
+            typer.echo(f"... and {len(result.failing) - 10} more will fail", err=True)
+        if result.who:
+            typer.echo(result.who)
         if result.requests:
             typer.echo(f"{result.requests} requests, cost {cost}, time {time}")
         else:

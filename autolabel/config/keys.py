@@ -9,6 +9,9 @@ from dotenv.parser import parse_stream
 
 from autolabel.errors import ConfigError
 
+SHORTEST_KEY = (
+    8  # characters: what is shorter is a placeholder for one's own server, and stands in many words
+)
 ALL_VARIABLES = ("ROBOFLOW_API_KEY", "SEGMENTLENS_API_KEY", "SAM3_API_KEY", "SEGMIND_API_KEY")
 
 
@@ -33,7 +36,7 @@ def redact(text: str) -> str:
     for source in (os.environ, _dotenv(strict=False)):
         for name in ALL_VARIABLES:
             value = (source.get(name) or "").strip()
-            if value:
+            if len(value) >= SHORTEST_KEY:
                 text = text.replace(value, f"<{name}>").replace(quote(value, safe=""), f"<{name}>")
     return text
 

@@ -3,7 +3,7 @@ touch the store only through the journal that they are given, so that any engine
 """
 
 from autolabel.labeler.clip import ClipLabeler, ClipRecord, ClipTask
-from autolabel.labeler.image import Ask, Labeler, Record, Task, chunks, to_frame
+from autolabel.labeler.image import Ask, Labeler, Record, Task, chunks, in_frame, to_frame
 from autolabel.labeler.talk import Asker, Journal
 
 __all__ = [
@@ -17,5 +17,6 @@ __all__ = [
     "Record",
     "Task",
     "chunks",
+    "in_frame",
     "to_frame",
 ]

@@ -17,6 +17,7 @@ from autolabel.labeler.talk import (
     Ended,
     Journal,
     Note,
+    check,
     noted,
     settled,
 )
@@ -75,6 +76,7 @@ class ClipLabeler:
             if not isinstance(asker.backend, Tracker):
                 raise ImageError("is part of a video, and the backend takes single images only")
             for ended, prompts in _requests(task, asker.backend, self._desk, asker.asked_from):
+                ended = _checked(ended, task, prompts)  # noqa: PLW2901
                 if ended.refusal != INTERRUPTED:
                     kept += _exchanges(task, prompts, ended, asker.asked_from)
                 if ended.refusal is not None:
@@ -86,7 +88,7 @@ class ClipLabeler:
         except Exception as error:  # one clip's trouble, even a bug's, must not end the run
             log.debug("unexpected error on %s", task.frames[0].clip.file_name, exc_info=True)
             kind = f"unexpected {type(error).__name__}"
-            ended = Ended[Tracks](reason=redact(f"{kind}: {error}"))
+            ended = Ended(reason=redact(f"{kind}: {error}"))
             kept += _exchanges(task, task.prompts, ended, asker.asked_from)
             return ClipRecord(task, tuple(kept), refusal=kind)
         return ClipRecord(task, tuple(kept))
@@ -145,12 +147,8 @@ def _exchanges(
     task: ClipTask, prompts: Sequence[Prompt], ended: Ended[Tracks], floor: float
 ) -> Iterator[tuple[int, Exchange]]:
     """Yield an exchange for every frame; the body, which is of all of them, stays with the first."""
-    tracks = ended.answer
-    if tracks is not None and len(tracks.frames) != len(task.frames):
-        reason = f"the answer has {len(tracks.frames)} frames, the clip {len(task.frames)}"
-        ended, tracks = Ended(reason=reason, body=tracks.body, refusal=NOT_UNDERSTOOD), None
+    tracks, clip = ended.answer, task.frames[0].clip
     body = tracks.body or None if tracks else ended.body
-    clip = task.frames[0].clip
     for i, source in enumerate(task.sources):
         found: Iterable[Detection] = tracks.frames[i] if tracks else ()
         yield (
@@ -166,6 +164,22 @@ def _exchanges(
                 source=source,
             ),
         )
+
+
+def _checked(ended: Ended[Tracks], task: ClipTask, prompts: Sequence[Prompt]) -> Ended[Tracks]:
+    """The same, or a reason in place of an answer of other frames, or with what no backend may answer."""
+    tracks, clip = ended.answer, task.frames[0].clip
+    if tracks is None:
+        return ended
+    try:
+        if len(tracks.frames) != len(task.frames):
+            raise ValueError(f"it has {len(tracks.frames)} frames, the clip {len(task.frames)}")
+        for frame in tracks.frames:
+            check(frame, prompts, (clip.height, clip.width))
+    except Exception as error:  # even a bug must not lose what was paid for  # noqa: BLE001
+        body = tracks.body or None
+        return Ended(reason=f"the answer can't be used: {error}", body=body, refusal=NOT_UNDERSTOOD)
+    return ended
 
 
 def _footage(frames: Sequence[FrameItem]) -> Footage:

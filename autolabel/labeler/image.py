@@ -18,6 +18,7 @@ from autolabel.labeler.talk import (
     Ended,
     Journal,
     Note,
+    check,
     noted,
     settled,
 )
@@ -141,7 +142,7 @@ class _Talk:
 
     def ask(self, picture: Picture, prompts: Sequence[Prompt]) -> tuple[Exchange | None, str | None]:
         sent_wh = (picture.width, picture.height)
-        scaled = [_in_frame(prompt, self.wh, sent_wh) for prompt in prompts]
+        scaled = [in_frame(prompt, self.wh, sent_wh) for prompt in prompts]
         ended = settled(self.desk, lambda: self._answer(picture, scaled))
         return self._outcome(ended, sent_wh, prompts)
 
@@ -150,8 +151,12 @@ class _Talk:
         if not isinstance(backend, Queued):
             return None, None
         body = accepted.body or b""
-        ended = settled(self.desk, lambda: backend.resume(body, (height, width), prompts))
-        return self._outcome(ended, accepted.sent_wh, prompts)
+        scaled = [in_frame(prompt, self.wh, accepted.sent_wh) for prompt in prompts]
+        ended = settled(self.desk, lambda: backend.resume(body, (height, width), scaled))
+        exchange, refusal = self._outcome(ended, accepted.sent_wh, prompts)
+        # a certain refusal settles the job: there is nothing more to look up
+        settles = exchange is not None and exchange.reason is not None and exchange.body is None
+        return replace(exchange, settles=True) if exchange and settles else exchange, refusal
 
     def _answer(self, picture: Picture, prompts: Sequence[Prompt]) -> Answer:
         backend, journal = self.asker.backend, self.desk.journal
@@ -183,9 +188,10 @@ class _Talk:
         # what was paid for is kept; an empty body would mean that it is not known what became of the request
         body = None if self.asker.backend.limits.free else ended.answer.body or None
         try:
+            check(ended.answer.detections, prompts, (sent_wh[1], sent_wh[0]))
             return self._exchange(sent_wh, prompts, replace(ended, body=body)), None
         except Exception as error:  # even a bug must not lose what was paid for  # noqa: BLE001
-            lost = Ended[Answer](reason=f"the answer can't be scaled back: {error}", body=body)
+            lost: Ended[Answer] = Ended(reason=f"the answer can't be used: {error}", body=body)
             return self._exchange(sent_wh, prompts, lost), NOT_UNDERSTOOD
 
     def _exchange(
@@ -242,7 +248,7 @@ def _kind(prompt: Prompt) -> int:
     return 0 if not prompt.is_visual else 1 if prompt.box_xyxy is not None else 2
 
 
-def _in_frame(prompt: Prompt, wh: tuple[int, int], sent_wh: tuple[int, int]) -> Prompt:
+def in_frame(prompt: Prompt, wh: tuple[int, int], sent_wh: tuple[int, int]) -> Prompt:
     """A prompt in px of the picture that is sent; its key stays."""
     if wh == sent_wh or not (prompt.is_visual or prompt.exemplars):
         return prompt

@@ -1,13 +1,19 @@
 """One request: its slot, its note in the journal, and what its end means. Knows neither images nor clips."""
 
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from threading import Event, Semaphore
 from typing import Generic, Protocol, TypeVar
 
-from autolabel.backends.base import Backend, Tracker
-from autolabel.errors import AnswerError, RefusedError, StopRun
+from autolabel.backends.base import Answer, Backend, Tracker, Tracks
+from autolabel.config import redact
+from autolabel.errors import AnswerError, ImageError, RefusedError, StopRun
+from autolabel.geometry.rle import decode_counts
 from autolabel.store import Exchange
+from autolabel.types import Detection, Prompt
+
+log = logging.getLogger(__name__)
 
 UNCLEAR = (
     "outcome unclear: the request was under way when the run ended; --retry-unclear asks (and pays) again"
@@ -63,7 +69,10 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Ended(Generic[T]):
-    """How a request ended: with an answer; or with a reason, perhaps a body, and the kind of the refusal."""
+    """How a request ended: with an answer; or with a reason, perhaps a body, and the kind of the refusal.
+
+    It is made without a type in brackets: frozen and slotted as it is, it can't remember one.
+    """
 
     answer: T | None = None
     reason: str | None = None
@@ -75,7 +84,7 @@ def settled(desk: Desk, call: Callable[[], T]) -> Ended[T]:
     """Make a request when a slot is free, and tell how it ended. Raises StopRun, and then sets `stop`."""
     with desk.slots:
         try:
-            return Ended(call())
+            answer = call()
         except StopRun:
             desk.stop.set()  # before another thread gets the slot
             raise
@@ -84,6 +93,17 @@ def settled(desk: Desk, call: Callable[[], T]) -> Ended[T]:
             return Ended(reason=reason, refusal=error.kind)
         except AnswerError as error:
             return Ended(reason=str(error), body=error.body, refusal=NOT_UNDERSTOOD)
+        except ImageError as error:
+            return Ended(reason=str(error))
+        except Exception as error:  # a bug of a backend must not lose what was answered before
+            log.debug("unexpected error", exc_info=True)
+            kind = f"unexpected {type(error).__name__}"
+            return Ended(reason=redact(f"{kind}: {error}"), refusal=kind)
+    if not isinstance(answer, Answer | Tracks):
+        return Ended(
+            reason=f"the backend returned {type(answer).__name__}, no answer", refusal=NOT_UNDERSTOOD
+        )
+    return Ended(answer)
 
 
 def noted(
@@ -109,3 +129,23 @@ def noted(
         raise
     note.write(body, ACCEPTED)
     return resume(body)
+
+
+def check(detections: Iterable[Detection], prompts: Iterable[Prompt], size: tuple[int, int]) -> None:
+    """Raise ValueError for what no backend may answer: it would be scaled, kept or passed over in silence.
+
+    `size` is the (height, width) of what was sent.
+    """
+    keys = {prompt.key for prompt in prompts}
+    for detection in detections:
+        score, mask = detection.confidence, detection.mask
+        if detection.prompt not in keys:
+            raise ValueError(f"a detection answers {str(detection.prompt)[:60]!r}, which was not asked")
+        if mask.size != size:
+            raise ValueError(f"a mask is of {mask.size}, what was sent of {size} (height, width)")
+        if type(mask.counts) is not bytes or decode_counts(mask.counts).sum() != size[0] * size[1]:
+            raise ValueError("the counts of a mask are not those of COCO's compressed RLE, as bytes")
+        if score is not None and not (type(score) in (int, float) and 0 <= score <= 1):
+            raise ValueError(f"a confidence is {type(score).__name__} {score}, not a number in 0..1")
+        if detection.track_id is not None and type(detection.track_id) is not int:
+            raise ValueError(f"a track_id is {type(detection.track_id).__name__}, not int")

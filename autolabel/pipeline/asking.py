@@ -11,7 +11,7 @@ from autolabel.backends import open_backend
 from autolabel.backends.base import Backend, Queued, QueuedTracker, Tracker
 from autolabel.backends.meter import Budget, Meter
 from autolabel.errors import AnswerError, ImageError
-from autolabel.labeler import Ask, ClipTask, to_frame
+from autolabel.labeler import Ask, ClipTask, in_frame, to_frame
 from autolabel.pipeline.inventory import identify, unread
 from autolabel.pipeline.question import Asked, Question
 from autolabel.store import Exchange, FileRow, Store
@@ -50,21 +50,25 @@ class Asking:
         self._lines = lines
         self._retry_unclear = retry_unclear
 
-    def of_image(self, item: ImageItem, row: FileRow, prompts: Sequence[Prompt]) -> tuple[Ask, ...]:
-        """What to ask of whom. What a host sent before and was not understood is read again first."""
+    def of_image(
+        self, item: ImageItem, row: FileRow, prompts: Sequence[Prompt], *, free: bool = True
+    ) -> tuple[Ask, ...]:
+        """What to ask of whom, with or without who is `free` to ask.
+
+        What a host sent before and was not understood is read again first.
+        """
         found = []
         for source, (asker, by_key) in self._asked.by_source(prompts, item).items():
-            line = self._lines[asker.source]
             if source != asker.source:  # it is tracked through its clip
                 continue
-            if line.backend.limits.free:
-                found.append(Ask(source, tuple(by_key.values())))
+            if asker.limits.free:
+                found += [Ask(source, tuple(by_key.values()))] if free else []
                 continue
             kept = self._store.answered(row.image, source, asker.floor)
             wanted = {key: prompt for key, prompt in by_key.items() if key not in kept}
             accepted: list[Kept] = []
             for exchange in unread(self._store, row.image, source, asker.floor) if wanted else []:
-                asked = _prompts_of(exchange, by_key)
+                line, asked = self._lines[asker.source], _prompts_of(exchange, by_key)
                 if exchange.body and isinstance(line.backend, Queued):
                     accepted.append((exchange, asked))
                 elif not self._read_again(line.backend, source, row, exchange, asked) and self._retry_unclear:
@@ -121,7 +125,8 @@ class Asking:
         if not isinstance(backend, Backend):
             return False
         try:
-            answer = backend.read(exchange.body or b"", size, prompts)
+            scaled = [in_frame(prompt, wh, exchange.sent_wh) for prompt in prompts]
+            answer = backend.read(exchange.body or b"", size, scaled)
         except AnswerError:
             return False
         detections = tuple(to_frame(answer.detections, wh))
@@ -132,7 +137,7 @@ class Asking:
 
 def _prompts_of(exchange: Exchange, by_key: Mapping[str, Prompt]) -> tuple[Prompt, ...]:
     """The prompts of a kept exchange, also those that are not asked for any more."""
-    return tuple(by_key.get(key) or Prompt(key.partition("\n")[0], 0, key=key) for key in exchange.prompts)
+    return tuple(by_key.get(key) or Prompt.from_key(key) for key in exchange.prompts)
 
 
 class Journal:

@@ -56,7 +56,9 @@ def _frames(item: ImageItem, config: Config, *, extract: bool) -> Iterator[Frame
         if extract:
             log.info("%s: reading %d frames", item.file_name, len(probed.frames))
             _extract(item, probed, index, folder)
-    clip = Clip(item.file_name, bytes.fromhex(index["content"]), index["width"], index["height"])
+    numbers = orjson.dumps([number for number, _ in index["frames"]])
+    chosen = hashlib.blake2b(numbers, digest_size=8).hexdigest()
+    clip = Clip(item.file_name, bytes.fromhex(index["content"]), index["width"], index["height"], chosen)
     for number, time_s in index["frames"]:
         name = f"{item.file_name}/{number:06}.jpg"
         yield FrameItem(name, folder / name.rpartition("/")[2], clip, number, time_s)
@@ -84,7 +86,10 @@ def _folder(item: ImageItem, config: Config) -> Path:
         stat = item.path.stat()
     except OSError as error:
         raise ImageError(f"can't be read: {error.strerror or error}") from None
-    key = [item.location, stat.st_size, stat.st_mtime_ns, config.video.model_dump()]
+    try:
+        key = [item.location.encode().decode(), stat.st_size, stat.st_mtime_ns, config.video.model_dump()]
+    except UnicodeEncodeError:
+        raise ImageError("has a name that is not valid UTF-8, which no dataset can hold; rename it") from None
     digest = hashlib.blake2b(orjson.dumps(key), digest_size=8).hexdigest()
     return Path(config.run).absolute() / "frames" / digest
 

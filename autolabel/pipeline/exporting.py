@@ -2,6 +2,7 @@
 
 import csv
 import logging
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from autolabel.formats import open_writer
 from autolabel.formats.base import ExportImage, FormatReport, Writer
 from autolabel.formats.images import ImageStore
 from autolabel.formats.tree import check_output, staged
+from autolabel.geometry import rle
 from autolabel.pipeline import manifest
 from autolabel.pipeline.flags import Flags
 from autolabel.pipeline.inventory import check_run, sources_of
@@ -97,7 +99,7 @@ def _write(run: Run, found: Survey, summary: Summary, *, overwrite: bool, respli
         with _Export(run, folder, used, summary) as out:
             bar = tqdm(found.labelled, unit="image", desc="export", disable=None, leave=False)
             for entry in bar:
-                out.add(entry, splits.get(entry.image))
+                out.add(entry, splits.get(entry.item.file_name))
         summary.failures.sort()
         _write_failures(folder / "failures.csv", summary.failures)
         flagged = out.flags.counts if out.flags else {}
@@ -108,20 +110,15 @@ def _write(run: Run, found: Survey, summary: Summary, *, overwrite: bool, respli
     summary.output = config.output
 
 
-def _splits(run: Run, entries: Sequence[Labelled], summary: Summary, *, resplit: bool) -> dict[bytes, str]:
-    """Assign the images that have no split yet, record that, and point out what the record contradicts.
+def _splits(run: Run, entries: Sequence[Labelled], summary: Summary, *, resplit: bool) -> dict[str, str]:
+    """The split of every image, by file_name; records new ones, and points out what the record contradicts.
 
-    The frames of a clip share the clip's, but for those that `last_part` gave to val.
+    The frames of a clip share the clip's, but for those from a number on that `_cut_clip` gave to val.
     """
     settings = run.config.split
     kept = {} if resplit else run.store.splits()
-    units = [entry.unit for entry in entries if entry.image not in kept]
-    units += [entry.image for entry in entries if entry.image in kept]
     sizes = Counter(entry.unit for entry in entries if isinstance(entry.item, FrameItem))
-    assigned = assign(units, kept, settings.shares, settings.seed, sizes)
-    of_clip = all(isinstance(entry.item, FrameItem) for entry in entries)
-    if of_clip and settings.val > 0 and len(set(units)) == 1 and "val" not in assigned.values():
-        assigned |= _last_part(entries, settings.val)
+    assigned = assign([entry.unit for entry in entries], kept, settings.shares, settings.seed, sizes)
     moved = sum(kept.get(unit, split) != split for unit, split in assigned.items())
     if moved:
         summary.warnings.append(f"val would have been empty: {moved} image(s) moved there from another split")
@@ -138,24 +135,47 @@ def _splits(run: Run, entries: Sequence[Labelled], summary: Summary, *, resplit:
         run.store.put_splits(lasting if run.is_sample else assigned, afresh=resplit and not run.is_sample)
         if then is None:
             run.store.put_note("split", now)
-    splits = {entry.image: assigned.get(entry.image) or assigned[entry.unit] for entry in entries}
+        cuts = _cuts(run, entries, assigned, resplit=resplit)
+    splits = {entry.item.file_name: _split_of(entry, assigned, cuts) for entry in entries}
     summary.notes += _divided_clips(entries, splits)
     return splits
 
 
-def _last_part(entries: Sequence[Labelled], share: float) -> dict[bytes, str]:
-    """Val, for the last part of the images of one clip: where there is no other, val would be empty."""
-    count = min(len(entries) - 1, max(1, round(share * len(entries))))
-    ordered = sorted(entries, key=lambda entry: entry.item.file_name)
-    return {entry.image: "val" for entry in ordered[len(entries) - count :]}
+def _cuts(
+    run: Run, entries: Sequence[Labelled], assigned: Mapping[bytes, str], *, resplit: bool
+) -> dict[bytes, int]:
+    """The frame number from which a clip's frames are val, by the clip's content; kept in the run.
+
+    Where one clip is all there is, val would be empty without its last part.
+    """
+    name = "val of {} from frame".format
+    clips = {entry.unit for entry in entries if isinstance(entry.item, FrameItem)}
+    kept = {clip: run.store.note(name(clip.hex())) for clip in clips if not resplit}
+    cuts = {clip: int(number) for clip, number in kept.items() if number}
+    share = run.config.split.val
+    if len(assigned) == 1 and clips and not cuts and share > 0 and "val" not in assigned.values():
+        numbers = sorted({entry.item.number for entry in entries if isinstance(entry.item, FrameItem)})
+        if len(numbers) > 1:
+            count = min(len(numbers) - 1, max(1, round(share * len(numbers))))
+            cuts = {next(iter(clips)): numbers[-count]}
+    for clip in clips if not run.is_sample else ():
+        run.store.put_note(name(clip.hex()), str(cuts.get(clip, "")))
+    return cuts
 
 
-def _divided_clips(entries: Sequence[Labelled], splits: Mapping[bytes, str]) -> Iterator[str]:
+def _split_of(entry: Labelled, assigned: Mapping[bytes, str], cuts: Mapping[bytes, int]) -> str:
+    if isinstance(entry.item, FrameItem) and entry.item.number >= cuts.get(entry.unit, sys.maxsize):
+        return "val"
+    return assigned[entry.unit]
+
+
+def _divided_clips(entries: Sequence[Labelled], splits: Mapping[str, str]) -> Iterator[str]:
     """A sentence for each clip that is not in one split as a whole."""
     clips: dict[str, Counter[str]] = {}
     for entry in entries:
         if isinstance(entry.item, FrameItem):
-            clips.setdefault(entry.item.clip.file_name, Counter())[splits[entry.image]] += 1
+            name = entry.item.file_name
+            clips.setdefault(entry.item.clip.file_name, Counter())[splits[name]] += 1
     for name, counts in clips.items():
         if len(counts) > 1:
             yield (
@@ -214,6 +234,7 @@ class _Export:
         try:
             answered, degradations = self._run.answers(entry)
             kept, dropped = filters.apply(answered, self._run.categories, self._run.config.filter)
+            _check_boxes(answered)
             frame = item if isinstance(item, FrameItem) else None
             image = ExportImage(
                 item.file_name, item.path, entry.width, entry.height, split or "", kept, frame
@@ -228,6 +249,9 @@ class _Export:
         self.degradations.update(degradations)
         for drop in dropped:
             self._drop(image, drop.detection, drop.reason, drop.kept_by)
+        if self.flags:
+            empty = [drop.detection for drop in dropped if drop.reason == "empty_mask"]
+            self.flags.add(item.file_name, [*kept, *empty])
         self._summary.answered += len(answered)
         for detection in answered:
             self._summary.prompts.setdefault(detection.prompt, [0, 0])[0] += 1
@@ -245,8 +269,6 @@ class _Export:
                 self._summary.warnings.append(f"{name} leaves out {image.file_name}: {error}")
             for detection in not_held:
                 self._drop(image, detection, FORMAT_LIMIT + name, None)
-        if self.flags:
-            self.flags.add(image.file_name, image.detections)
         self._count(split, image.detections)
 
     def _count(self, split: str, kept: Sequence[Detection]) -> None:
@@ -263,6 +285,16 @@ class _Export:
         category, prompt, confidence = _naming(detection, self._run.categories)
         winner = "/".join(_naming(kept_by, self._run.categories)) if kept_by else ""
         self._dropped.writerow([image.file_name, category, prompt, confidence, reason, winner])
+
+
+def _check_boxes(answered: Sequence[Detection]) -> None:
+    """Raise ImageError where every box got an empty mask: the image is known not to be without objects."""
+    boxes = [d for d in answered if d.asked is not None and d.asked.box_xyxy is not None]
+    if boxes and len(boxes) == len(answered) and not any(rle.area(d.mask) for d in boxes):
+        raise ImageError(
+            f"none of its {len(boxes)} boxes got a mask, and it is not without objects; "
+            "set `visual` to a model, or leave the image out"
+        )
 
 
 def _naming(detection: Detection, categories: Sequence[Category]) -> tuple[str, str, str]:

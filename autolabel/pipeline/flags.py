@@ -40,7 +40,7 @@ def misfit(mask: RLE, box_xyxy: Box) -> tuple[str, float] | None:
 
 
 class Flags:
-    """`flagged.csv`: a line for every exported instance whose mask does not fit its box."""
+    """`flagged.csv`: a line for every box whose mask does not fit it, or is empty."""
 
     def __init__(self, path: Path, categories: Iterable[Category]) -> None:
         self.counts: Counter[str] = Counter()
@@ -50,12 +50,13 @@ class Flags:
         self._table.writerow(["image", "class", "id", "box", "reason", "share"])
 
     def add(self, file_name: str, detections: Iterable[Detection]) -> None:
-        """Judge the instances of an image that a box was asked for."""
+        """Judge the instances that a box was asked for; an empty mask stands here, though it is dropped."""
         for detection in detections:
             asked = detection.asked
             if asked is None or asked.box_xyxy is None:
                 continue
-            found = misfit(detection.mask, asked.box_xyxy)
+            empty = rle.area(detection.mask) == 0
+            found = ("empty_mask", 0.0) if empty else misfit(detection.mask, asked.box_xyxy)
             if found is not None:
                 reason, share = found
                 self.counts[reason] += 1

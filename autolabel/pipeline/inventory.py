@@ -2,6 +2,7 @@
 
 import itertools
 import os
+from collections import defaultdict
 from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -17,6 +18,7 @@ from autolabel.store import WHOLE_IMAGE, Exchange, FileRow, Store
 from autolabel.types import FrameItem, ImageItem, LostItem, Prompt
 
 STORE = "answers.sqlite"
+_TOGETHER = 500  # images that are looked up in the store at once
 
 
 def select(config: Config, limit: int | None = None, *, extract: bool = True) -> list[ImageItem]:
@@ -81,28 +83,49 @@ def whole_answers(store: Store, items: Sequence[ImageItem], asked: Question) -> 
     The others are to be looked at one by one; so may be some that have every answer.
     """
     places = [item.location for item in items]
-    kept: dict[bytes, tuple[FileRow, int, int, dict[str, int]]] = {}
+    rows: dict[bytes, tuple[FileRow, int, int]] = {}
+    kept: dict[bytes, dict[tuple[str, str], int]] = defaultdict(dict)  # by source and key
     for asker in asked.askers:
-        for path, entry in store.answered_files(places, asker.source, asker.floor).items():
-            kept.setdefault(path, entry)[3].update(entry[3])
+        for path, (row, size, mtime_ns, counts) in store.answered_files(
+            places, asker.source, asker.floor
+        ).items():
+            rows[path] = row, size, mtime_ns
+            kept[path] |= {(asker.source, key): count for key, count in counts.items()}
     found = {}
     for item in items:
-        known = kept.get(os.fsencode(item.location))
-        if known is None:
+        path = os.fsencode(item.location)
+        if path not in rows:
             continue
-        row, size, mtime_ns, instances = known
+        row, size, mtime_ns = rows[path]
         try:
             prompts = asked.prompts(item.file_name, (row.width, row.height))
         except ImageError:
             continue
-        keys = {prompt.key for prompt in prompts}
-        if (
-            not any(asked.asker(p).tracks(p, item) for p in prompts)
-            and keys <= instances.keys()
-            and _unchanged(item, size, mtime_ns)
-        ):
-            found[item.location] = {key: instances[key] for key in keys}
+        wanted = {(asked.asker(p).source_of(p, item), p.key) for p in prompts}
+        if wanted <= kept[path].keys() and _unchanged(item, size, mtime_ns):
+            found[item.location] = {key: kept[path][source, key] for source, key in wanted}
     return found
+
+
+def all_answered(store: Store, items: Sequence[ImageItem], asked: Question) -> bool:
+    """Whether no image lacks an answer, so that nobody needs to be asked; ends at the first that does."""
+    if any(asker.limits.free for asker in asked.askers):
+        return False
+    items = new_first(store, items)
+    for start in range(0, len(items), _TOGETHER):
+        some = items[start : start + _TOGETHER]
+        whole = whole_answers(store, some, asked)
+        for item in some:
+            if item.location in whole:
+                continue
+            try:
+                row = identify(store, item)
+                prompts = asked.prompts(item.file_name, (row.width, row.height))
+            except ImageError:
+                continue  # nor can it be asked about
+            if missing(store, item, row.image, asked, prompts):
+                return False
+    return True
 
 
 def new_first(store: Store, items: Sequence[ImageItem]) -> list[ImageItem]:

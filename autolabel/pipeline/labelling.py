@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import groupby
 from typing import Any
 
@@ -30,6 +30,7 @@ from autolabel.labeler import (
 from autolabel.labeler.talk import INTERRUPTED
 from autolabel.pipeline.asking import Asking, Journal, Line, open_line
 from autolabel.pipeline.inventory import (
+    all_answered,
     identify,
     instances,
     new_first,
@@ -70,9 +71,13 @@ def label(
     stop = threading.Event()
     asked = question(config)
     check_items(asked, items)
+    if asked.who:
+        log.info(asked.who)
     with ExitStack() as stack:
         budget = Budget(config.label.budget)
-        lines = [open_line(asker, budget, stop, stack) for asker in asked.askers]
+        # opening may need a key, or load a model for minutes
+        askers = [] if not retry_unclear and _is_done(config, items, asked) else asked.askers
+        lines = [open_line(asker, budget, stop, stack) for asker in askers]
         store = stack.enter_context(Store(store_path(config)))
         stack.enter_context(store.exclusive("label"))
         interrupted = stack.enter_context(interruptible(stop))
@@ -92,6 +97,14 @@ def label(
         return job.summary
 
 
+def _is_done(config: Config, items: Sequence[ImageItem], asked: Question) -> bool:
+    path = store_path(config)
+    if not path.exists():
+        return False
+    with Store(path) as store:
+        return all_answered(store, items, asked)
+
+
 class _Job:
     """One labelling: the state that the stream of records changes."""
 
@@ -109,7 +122,8 @@ class _Job:
         self._asked = asked
         self._store = store
         self._lines = {line.asked.source: line for line in lines}
-        self._free = any(line.backend.limits.free for line in lines)
+        self._free = any(asker.limits.free for asker in asked.askers)
+        self._priced = all(asker.limits.price_per_request is not None for asker in asked.askers)
         self._stop = stop
         self._asking = Asking(store, asked, self._lines, retry_unclear=retry_unclear)
         self._workers = config.label.workers
@@ -123,6 +137,7 @@ class _Job:
         self._postponed: list[tuple[ImageItem, FileRow, tuple[Prompt, ...]]] = []
         self._refusals: list[str] = []  # since the last answer
         self._answers_came = False
+        self._again = False  # whether images are looked at that were postponed
         self._reached = 0  # how many images were looked at
         self.stopped: StopRun | None = None
         self.summary = Summary(images=len(items), run=config.run)
@@ -137,18 +152,25 @@ class _Job:
         items = new_first(self._store, self._items)
         self._track(items)
         self._run(items)
+        self._under_way.clear()
         if self._stop.is_set():
-            # what an earlier run has answered counts as labelled, also where this one did not come to it
-            for item, kept in self._looked_up(items[self._reached :]):
-                if kept is not None:
-                    self._count_answers(item, kept)
-        while self._postponed and not self._stop.is_set():
+            self._count_kept(items[self._reached :])
+        while self._postponed and not self._stop.is_set():  # other prompts may be for the same content
             postponed, self._postponed = self._postponed, []
-            if self._free:
-                for item, row, prompts in postponed:
-                    self._count(item, row, prompts)
-            else:  # other prompts may be for the same content
-                self._run([item for item, _, _ in postponed])
+            self._again = True
+            self._run([item for item, _, _ in postponed])
+
+    def _count_kept(self, items: Sequence[ImageItem]) -> None:
+        """What is answered counts as labelled, also where this run did not come to it."""
+        for item, kept in self._looked_up(items):
+            if kept is not None:
+                self._count_answers(item, kept)
+            elif isinstance(item, FrameItem):  # of a clip that was tracked, perhaps
+                with suppress(ImageError):
+                    row = identify(self._store, item)
+                    prompts = self._asked.prompts(item.file_name, (row.width, row.height))
+                    if why_unanswered(self._store, item, row, self._asked, prompts) is None:
+                        self._count(item, row, prompts)
 
     def _run(self, items: Sequence[ImageItem]) -> None:
         tasks = self._tasks(items)
@@ -181,7 +203,8 @@ class _Job:
         if row.image in self._under_way:
             self._postponed.append((item, row, prompts))
             return None
-        asks = self._asking.of_image(item, row, prompts)
+        # what is free may say otherwise under another name: it is asked under the first
+        asks = self._asking.of_image(item, row, prompts, free=not self._again)
         if not asks:
             self._count(item, row, prompts)
             return None
@@ -206,13 +229,13 @@ class _Job:
             else:
                 row = FileRow(task.image, *record.wh)
                 self._count(task.item, row, self._asked.prompts(task.item.file_name, record.wh))
-        if not self._free:  # what is free would be asked again under another name, which may say otherwise
+        if self._again or not self._free:
             self._under_way.discard(task.image)
 
     def _track(self, items: Sequence[ImageItem]) -> None:
         """Ask about whole clips; their frames are looked at afterwards, as all images are."""
         asker = self._asked.text
-        if asker is None or not asker.limits.clips:
+        if asker is None or not asker.limits.clips or not self._lines:
             return
         # by content: the same clip under two names is asked about once
         clips: dict[bytes, list[FrameItem]] = {}
@@ -302,6 +325,7 @@ class _Job:
         summary.requests = sum(meter.requests for meter in meters)
         summary.retries = sum(meter.retries for meter in meters)
         costs = [meter.cost for meter in meters if meter.cost is not None]
-        summary.cost = sum(costs) if len(costs) == len(meters) else None
+        known = len(costs) == len(meters) and self._priced
+        summary.cost = sum(costs) if known else None
         summary.answered = sum(hits[0] for hits in summary.prompts.values())
         summary.failures.sort()

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from autolabel.backends.base import Limits
@@ -17,8 +17,11 @@ from autolabel.types import FrameItem, Prompt
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Counts of what is not kept yet. `cost` is None where the host states no price;
-    `seconds` is the least time that the rate limit allows, None where none is known.
+    """Counts of what is not kept yet. `cost` is None where the host states no price; `seconds` is the least
+    time that the rate limit allows, None where none is known.
+
+    `failing` are images that can't be asked about, each with the reason. `who` says who answers boxes and
+    points, where that is not who answers texts.
     """
 
     images: int
@@ -26,10 +29,12 @@ class Plan:
     requests: int
     cost: float | None
     seconds: float | None
+    failing: tuple[tuple[str, str], ...] = ()
+    who: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The keys that other programs read."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in ("images", "cached", "requests", "cost", "seconds")}
 
 
 def plan(config: Config, *, limit: int | None = None) -> Plan:
@@ -43,6 +48,7 @@ def plan(config: Config, *, limit: int | None = None) -> Plan:
     path = store_path(config)
     requests = Counter[str]()
     cached = 0
+    failing: list[tuple[str, str]] = []
     seen: set[tuple[bytes, str]] = set()
     clips: dict[tuple[str, bytes], _Clip] = defaultdict(_Clip)  # a clip is asked about as a whole
     with Store(path) if path.exists() else nullcontext() as store:
@@ -52,7 +58,8 @@ def plan(config: Config, *, limit: int | None = None) -> Plan:
                 to_read = store is not None and not (isinstance(item, FrameItem) and not item.path.exists())
                 row = identify(store, item) if to_read else FileRow(item.file_name.encode(), 0, 0)
                 prompts = asked.prompts(item.file_name, (row.width, row.height))
-            except ImageError:
+            except ImageError as error:
+                failing.append((item.file_name, str(error)))
                 continue
             lacking = missing(store, item, row.image, asked, prompts)
             wanted = unpaid(store, item, row.image, asked, lacking)
@@ -77,6 +84,8 @@ def plan(config: Config, *, limit: int | None = None) -> Plan:
         requests=sum(one.requests for one in spent),
         cost=_sum([one.cost for one in spent]),
         seconds=_sum([one.seconds for one in spent]),
+        failing=tuple(failing),
+        who=asked.who,
     )
 
 

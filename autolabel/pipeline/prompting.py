@@ -39,9 +39,12 @@ def boxes_of(config: Config, names: Sequence[str]) -> tuple[dict[str, ImagePromp
     place = str(config.label.boxes)
     class_ids = {category.name: category.id for category in config.categories}
     found: dict[str, ImagePrompts] = {}
-    findings, left_out = Findings(), Counter[str]()
+    findings, left_out, foreign = Findings(), Counter[str](), Counter[str]()
     match = _Names(names)
-    reader = find_datasets(Path(place))[0].open(findings)
+    try:
+        reader = find_datasets(Path(place))[0].open(findings)
+    except InputError as error:
+        raise InputError(f"{_FRAME}: {error}") from None
     for image in reader.images():
         name = match.find(image.file_name)
         if name is None:
@@ -49,7 +52,7 @@ def boxes_of(config: Config, names: Sequence[str]) -> tuple[dict[str, ImagePromp
         elif name in found:
             raise ConfigError(f"{_FRAME}: {place} has two images for {name}; keep one of them")
         else:
-            prompts = tuple(_box_prompts(image, reader.classes, class_ids, left_out))
+            prompts = tuple(_box_prompts(image, reader.classes, class_ids, left_out, foreign))
             size = (image.width, image.height) if image.width and image.height else None
             found[name] = ImagePrompts(prompts, size)
     if not found:
@@ -57,6 +60,10 @@ def boxes_of(config: Config, names: Sequence[str]) -> tuple[dict[str, ImagePromp
     if not any(entry.prompts for entry in found.values()):
         known = ", ".join(reader.classes[:10])
         raise ConfigError(f"{_FRAME}: no box of {place} is of your classes; it has {known}")
+    if foreign:
+        some = ", ".join(repr(name) for name, _ in foreign.most_common(5))
+        more = f" and {len(foreign) - 5} more" if len(foreign) > 5 else ""
+        left_out[f"boxes of classes that are none of yours ({some}{more})"] = foreign.total()
     left_out.update({"records that can't be read": findings.lost.total()} if findings.lost else {})
     counts = ", ".join(f"{count} {what}" for what, count in sorted(left_out.items()))
     return found, f"{_FRAME}: of {place} are left out: {counts}" if left_out else None
@@ -66,16 +73,17 @@ def prompts_by_hand(config: Config, names: Sequence[str]) -> dict[str, tuple[Pro
     """The prompts of the file `label.prompts`, by image. Raises ConfigError, naming the line."""
     place = str(config.label.prompts)
     class_ids = {category.name: category.id for category in config.categories}
-    known = set(names)
+    match = _Names(names)
     found: dict[str, list[Prompt]] = defaultdict(list)
     for number, line in _lines(place):
-        if line.image not in known:
+        name = match.find(line.image, f"{place}, line {number}")
+        if name is None:
             raise ConfigError(f"{place}, line {number}: there is no image {line.image!r} among yours")
         if line.class_ not in class_ids:
             raise ConfigError(f"{place}, line {number}: {line.class_!r} is none of your classes")
         if line.box is None and not any(positive for _, _, positive in line.points):
             raise ConfigError(f"{place}, line {number}: give a box, or a point on the object, [x, y, 1]")
-        found[line.image].append(
+        found[name].append(
             Prompt(
                 f"{'points' if line.box is None else 'box'} of {line.class_}",
                 class_ids[line.class_],
@@ -89,15 +97,16 @@ def prompts_by_hand(config: Config, names: Sequence[str]) -> dict[str, tuple[Pro
 
 def exemplars_of(config: Config, names: Sequence[str]) -> dict[str, dict[int, tuple[Exemplar, ...]]]:
     """The exemplars of each class id, by image. Raises ConfigError for an image that is not there."""
-    known = set(names)
+    match = _Names(names)
     found: dict[str, dict[int, tuple[Exemplar, ...]]] = defaultdict(dict)
     for class_id, item in enumerate(config.classes):
         for number, given in enumerate(item.exemplars):
-            if given.image not in known:
-                where = f"classes.{class_id}.exemplars.{number}"
+            where = f"classes.{class_id}.exemplars.{number}"
+            name = match.find(given.image, where)
+            if name is None:
                 raise ConfigError(f"{where}: there is no image {given.image!r} among yours")
-            before = found[given.image].get(class_id, ())
-            found[given.image][class_id] = (*before, Exemplar(given.box, given.positive))
+            before = found[name].get(class_id, ())
+            found[name][class_id] = (*before, Exemplar(given.box, given.positive))
     return found
 
 
@@ -128,21 +137,28 @@ def _lines(place: str) -> Iterator[tuple[int, _Line]]:
             raise ConfigError(f"{place}, line {number}: it is no JSON object: {error}") from None
         except ValidationError as error:
             problem = error.errors(include_url=False)[0]
-            key = ".".join(str(part) for part in problem["loc"]) or "the line"
+            key = ".".join(str(part) for part in problem["loc"][:1]) or "the line"
+            what = (
+                "is unknown" if problem["type"] == "extra_forbidden" else "is missing or not as it should be"
+            )
             raise ConfigError(
-                f"{place}, line {number}: {key}: {problem['msg']}; write it like "
+                f"{place}, line {number}: {key} {what}; write it like "
                 '{"image": "a.jpg", "class": "cat", "box": [x0, y0, x1, y1], "points": [[x, y, 1]]}'
             ) from None
 
 
 def _box_prompts(
-    image: DatasetImage, classes: Sequence[str], class_ids: Mapping[str, int], left_out: Counter[str]
+    image: DatasetImage,
+    classes: Sequence[str],
+    class_ids: Mapping[str, int],
+    left_out: Counter[str],
+    foreign: Counter[str],
 ) -> Iterator[Prompt]:
     for instance in image.instances:
         name = classes[instance.class_id]
         box = _box_of(instance)
         if name not in class_ids:
-            left_out[f"boxes of {name!r}, which is none of your classes"] += 1
+            foreign[name] += 1
         elif instance.crowd:
             left_out["crowds"] += 1
         elif box is None:
@@ -172,8 +188,8 @@ class _Names:
         for name in names:
             self._by_stem[PurePosixPath(name).stem].append(name)
 
-    def find(self, name: str) -> str | None:
-        """The name that is meant; None where there is none. Raises InputError where there are two."""
+    def find(self, name: str, where: str = _FRAME) -> str | None:
+        """The name that is meant `where`; None where there is none. Raises InputError where there are two."""
         if name in self._names:
             return name
         plain = _plain(name)
@@ -184,7 +200,7 @@ class _Names:
         ]
         if len(alike) > 1:
             raise InputError(
-                f"{_FRAME}: {name} may be {alike[0]} or {alike[1]}; name images as yours are named"
+                f"{where}: {name} may be {alike[0]} or {alike[1]}; name images as yours are named"
             )
         return alike[0] if alike else None
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import cast
 
-from autolabel.backends import identity, limits_of
+from autolabel.backends import identity, limits_of, model_of
 from autolabel.backends.base import Limits
 from autolabel.config import BackendConfig, Config
 from autolabel.errors import ConfigError, ImageError
@@ -24,14 +24,14 @@ class Asked:
     limits: Limits
     source: str
     floor: float
-    frames: str = ""  # which frames of a clip are asked about together
 
     def source_of(self, prompt: Prompt, item: ImageItem) -> str:
         """What its answer is kept under, beside the content: of a tracked frame with clip and number."""
         if not self.tracks(prompt, item):
             return self.source
         frame = cast(FrameItem, item)
-        of = f'{{"clip":"{frame.clip.content.hex()}","frame":{frame.number},"of":{self.frames}}}'
+        clip = frame.clip
+        of = f'{{"clip":"{clip.content.hex()}","frames":"{clip.chosen}","frame":{frame.number}}}'
         return f"{self.source}\n{of}"
 
     def tracks(self, prompt: Prompt, item: ImageItem) -> bool:
@@ -54,6 +54,13 @@ class Question:
     visual: Asked | None
     place: str = ""
     warning: str | None = None
+
+    @property
+    def who(self) -> str | None:
+        """A sentence on who answers boxes and points, where that is not who answers texts."""
+        if self.visual is None or (self.text and self.text.source == self.visual.source):
+            return None
+        return f"boxes and points are answered by {_name(self.visual.settings)}; `visual` chooses"
 
     @property
     def askers(self) -> list[Asked]:
@@ -160,9 +167,8 @@ def _shown(prompt: Prompt, exemplars: Mapping[int, tuple[Exemplar, ...]]) -> Pro
 
 
 def _asked(config: Config, settings: BackendConfig) -> Asked:
-    frames = config.video.model_dump_json()
     try:
-        return Asked(settings, limits_of(settings), identity(settings), config.label.confidence, frames)
+        return Asked(settings, limits_of(settings), identity(settings), config.label.confidence)
     except ConfigError as error:
         if settings is not config.visual:
             raise
@@ -185,12 +191,14 @@ def _check(config: Config, asked: Question, limits: Limits) -> None:
     for kind, is_asked in wanted.items():
         if is_asked and kind not in asked.visual.limits.takes:
             raise ConfigError(
-                f"{_name(asked.visual.settings)} takes no {kind}: set `visual` to one that does"
+                f"{_name(asked.visual.settings)} takes no {kind}: set `visual` to one that does, such as "
+                "{name: grabcut}, or {name: roboflow, model: visual}"
             )
 
 
 def _name(settings: BackendConfig) -> str:
-    return f"backend {settings.name}" + (f" ({settings.model})" if settings.model else "")
+    model = model_of(settings)
+    return f"backend {settings.name}" + (f" ({model})" if model else "")
 
 
 def _cut(prompt: Prompt, wh: tuple[int, int]) -> Prompt:

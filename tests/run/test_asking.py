@@ -270,3 +270,19 @@ def test_growth_keeps_every_split(host, photos, tmp_path):
     afresh = autolabel("export", config, "--set", "split.seed=9", "--resplit")
     assert "--resplit" not in afresh.err
     assert {path.name for path in Path("datasets/street/coco/images/val").iterdir()} != grown_val
+
+
+def test_a_finished_run_opens_no_backend(photos, monkeypatch):
+    """With every answer kept no key is needed, and no model is loaded."""
+    import autolabel.pipeline.asking as asking
+
+    with Host(RoboflowServer()) as host:
+        config = write_config(host.url)
+        assert autolabel("run", config).code == 0
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("opened")
+
+    monkeypatch.setattr(asking, "open_backend", refuse)
+    outcome = autolabel("run", config, "--json")
+    assert (outcome.code, outcome.summary["labelled"], outcome.summary["requests"]) == (0, 6, 0)

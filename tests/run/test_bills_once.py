@@ -182,3 +182,15 @@ def test_the_manifest_counts_what_the_answers_lost(photos):
     manifest = orjson.loads(Path("datasets/street/dataset.json").read_bytes())
     assert manifest["degradations"]["answers"] == {"instances": count, "scores": count}
     assert count == 12
+
+
+def test_a_job_that_failed_at_last_is_asked_again(photos):
+    """A job whose result could not be had, and which the host then gave up, is settled: it is handed in anew."""
+    server = SegmindServer(polls=1, fails="out of memory")
+    with Host(server, script=[None, *[Fault(reset=True)] * 4]) as host:
+        config = segmind(host.url, images="photos/000.png", backend={"api": "v2"}, classes=["red"])
+        assert "accepted and may be billed" in autolabel("run", config).err
+        assert "out of memory" in autolabel("run", config).err
+        server.fails = None
+        assert autolabel("run", config).code == 0
+        assert sorted(asked(host).values()) == [2]

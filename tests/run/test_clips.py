@@ -177,10 +177,11 @@ def test_an_answer_of_other_frames_is_kept_and_not_paid_for_again(clip):
     config = write_config("", images="videos", classes=COLOURS, backend=short)
     outcome = autolabel("run", config, "--json")
     assert (outcome.code, outcome.summary["failed"]) == (3, 20)
-    assert "the answer has 19 frames, the clip 20" in outcome.err
+    assert "the answer can't be used: it has 19 frames, the clip 20" in outcome.err
+    autolabel("run", config)  # for the third class, which was not asked about after that
     asked = len(tracker.Colours.calls)
     autolabel("run", config)
-    assert len(tracker.Colours.calls) == asked
+    assert len(tracker.Colours.calls) == asked == 2
     autolabel("label", config, "--retry-unclear")
     assert len(tracker.Colours.calls) > asked
 
@@ -222,3 +223,49 @@ def test_a_clip_under_two_names_is_asked_about_once(clip):
     assert (outcome.code, outcome.summary["labelled"]) == (0, 40)
     assert tracker.Colours.calls == [20, 20]
     assert autolabel("plan", config, "--json").summary["requests"] == 0
+
+
+def test_frames_keep_to_their_clip_s_split(tmp_path):
+    """Clips that share a frame, and other choices of frames, leave no clip in two splits, nor a hole in val."""
+    (tmp_path / "videos").mkdir()
+    black = np.zeros((120, 160, 3), np.uint8)
+    for i in range(5):
+        frames = [black, black, *(clips.scene(20 * i + n) for n in range(6))]
+        clips.write(tmp_path / f"videos/{i}.mkv", frames, codec="ffv1", pix_fmt="bgr0")
+    config = write_config("", images="videos", classes=COLOURS, backend=TRACKER)
+    assert autolabel("run", config).code == 0
+    places = defaultdict(set)
+    for path in Path("datasets/street/coco/images").rglob("*.jpg"):
+        places[path.parent.name].add(path.parts[-3])
+    assert sorted(len(splits) for splits in places.values()) == [1] * 5
+
+
+def test_val_s_part_of_a_lone_clip_has_no_holes(clip):
+    """The number from which a clip is val stays when other frames of it are chosen."""
+    sparse = write_config("", images="videos", classes=COLOURS, backend=TRACKER, video={"fps": 2})
+    autolabel("run", sparse)
+    config = write_config("", images="videos", classes=COLOURS, backend=TRACKER)
+    autolabel("run", config)
+    found = exported()
+    assert sorted(found["val"]) == list(range(min(found["val"]), 20))
+    assert sorted(found["train"]) == list(range(min(found["val"])))
+
+
+def test_the_same_frames_are_not_paid_for_again_however_they_are_chosen(clip):
+    """start: 0, or an end beyond the clip, chooses the frames that nothing chooses."""
+    autolabel("run", write_config("", images="videos", classes=COLOURS, backend=TRACKER))
+    for video in ({"start": 0}, {"end": 100.0}, {"fps": 10}, {"fps": 1000}):
+        config = write_config("", images="videos", classes=COLOURS, backend=TRACKER, video=video)
+        assert autolabel("run", config, "--json").summary["requests"] == 0
+
+
+def test_a_stop_counts_what_clips_have_answered(tmp_path):
+    """A budget that ends the run between clips leaves the frames of those before it labelled."""
+    (tmp_path / "videos").mkdir()
+    for i in range(3):
+        clips.write(tmp_path / f"videos/{i}.mp4", (clips.scene(10 * i + n) for n in range(5)))
+    config = write_config(
+        "", images="videos", classes=["red"], backend=TRACKER, label={"budget": 0.025, "workers": 1}
+    )
+    outcome = autolabel("run", config, "--json")
+    assert (outcome.code, outcome.summary["labelled"]) == (4, 10)

@@ -443,3 +443,30 @@ def test_a_stop_in_a_thread_leaves_signals_alone(host, photos):
     assert signal.getsignal(signal.SIGINT) is before
     with open_run(config) as run:
         assert [result.status for result in run.results()] == ["labelled"] * 6
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("confidence=9.0", "a confidence is float 9.0, not a number in 0..1"),
+        ("confidence=float('nan')", "a confidence is float nan"),
+        ("prompt='other'", "answers 'other', which was not asked"),
+        ("mask=rle.empty((3, 4))", "a mask is of (3, 4), what was sent of (64, 96) (height, width)"),
+    ],
+)
+def test_a_plug_in_that_answers_nonsense_fails_the_image(photos, monkeypatch, change, words):
+    """Scores, masks and prompts that no backend may answer become a reason, and are never exported."""
+    Path("nonsense.py").write_text(
+        "from dataclasses import replace\n"
+        "from autolabel.backends.base import Answer, Model\n"
+        "from autolabel.geometry import rle\n"
+        "from autolabel.types import Detection\n"
+        "class Odd(Model):\n"
+        "    def predict(self, picture, prompts):\n"
+        "        good = Detection(0, 0.9, prompts[0].key, rle.empty((picture.height, picture.width)))\n"
+        f"        return Answer([replace(good, {change})])\n"
+    )
+    monkeypatch.delitem(sys.modules, "nonsense", raising=False)
+    outcome = autolabel("label", write_config("", backend={"name": "nonsense:Odd"}), "--json")
+    assert outcome.summary["labelled"] == 0
+    assert words in outcome.err

@@ -89,7 +89,7 @@ def test_a_detection_dataset_becomes_a_segmentation_dataset(photos, visual):
         assert (outcome.code, len(host.log)) == (0, 0 if visual == "grabcut" else 5)
     assert outcome.summary["instances"] == {"answered": 6, "exported": 6, "dropped": {}}
     assert outcome.summary["requests"] == 5
-    assert "1 boxes of 'blue', which is none of your classes" in outcome.err
+    assert "1 boxes of classes that are none of yours ('blue')" in outcome.err
     found = exported()
     assert sorted(found) == sorted([*((f"{i:03}.png", 100 + i) for i in range(5)), ("000.png", 7)])
     for (name, id_), annotation in found.items():
@@ -198,14 +198,14 @@ def test_exemplars_go_with_the_text_of_their_image_alone(photos):
         ),
         ({"classes": [{"name": "red", "exemplars": [{"image": "x.png", "box": [5, 1, 1, 5]}]}]}, "x0 < x1"),
         ({"visual": {"name": "segmentlens"}, "label": {"boxes": "boxes.json"}}, "segmentlens takes no boxes"),
-        ({"label": {"boxes": "nowhere"}}, "nowhere does not exist"),
+        ({"label": {"boxes": "nowhere"}}, "label.boxes: nowhere does not exist"),
         ({"label": {"boxes": "empty.json"}}, "no image of empty.json has the name of one of yours"),
         ({"label": {"prompts": "nowhere"}}, "nowhere can't be read"),
         ({"label": {"prompts": "1.jsonl"}}, "1.jsonl, line 2: it is no JSON object"),
         ({"label": {"prompts": "2.jsonl"}}, "2.jsonl, line 1: there is no image 'b.png' among yours"),
         ({"label": {"prompts": "3.jsonl"}}, "3.jsonl, line 1: 'car' is none of your classes"),
         ({"label": {"prompts": "4.jsonl"}}, "4.jsonl, line 1: give a box, or a point on the object"),
-        ({"label": {"prompts": "5.jsonl"}}, "5.jsonl, line 1: box: Value error, should be"),
+        ({"label": {"prompts": "5.jsonl"}}, "5.jsonl, line 1: box is missing or not as it should be; write it like"),
     ],
 )  # fmt: skip
 def test_what_can_not_be_asked_is_said_before_anything_is(photos, host, keys, words):
@@ -333,3 +333,102 @@ def test_a_mistake_in_visual_is_named_as_such(photos):
     outcome = autolabel("plan", config)
     assert outcome.code == 2
     assert "visual.model 'visul' is unknown to roboflow; known are concept, visual" in outcome.err
+
+
+def test_an_image_of_which_no_box_got_a_mask_is_a_failure(photos):
+    """An image with boxes is not without objects: no empty label is written for it, and flagged.csv names boxes."""
+    image = picture(0)
+    image[:] = 128
+    cv2.imwrite("photos/000.png", image)
+    boxes = {
+        "000.png": [(1, "red", [60, 40, 20, 15])],
+        "001.png": [(2, "red", box(patch(1, "red"), 1)), (3, "red", [1, 55, 3, 3])],
+    }
+    with Host(RoboflowServer()) as host:
+        backend = {"name": "roboflow", "model": "visual", "base_url": host.url}
+        config = write_config(
+            host.url,
+            backend=backend,
+            images="photos/00[01].png",
+            label={"boxes": coco_boxes(boxes), "confidence": 0.05},
+            filter={"confidence": 0.05},
+        )
+        outcome = autolabel("run", config, "--json")
+    assert (outcome.code, outcome.summary["failed"], outcome.summary["labelled"]) == (3, 1, 1)
+    failures = Path("datasets/street/failures.csv").read_text()
+    assert "000.png,none of its 1 boxes got a mask" in failures.replace('"', "")
+    flagged = list(csv.DictReader(Path("datasets/street/flagged.csv").read_text().splitlines()))
+    assert [(row["image"], row["id"], row["reason"]) for row in flagged] == [("001.png", "3", "empty_mask")]
+
+
+def test_plan_says_which_images_will_fail_and_who_answers(photos):
+    """What the run will fail is no request and no silence; who answers boxes is named where it is another."""
+    line = {"image": "002.png", "class": "red", "box": [1, 1, 30, 30]}
+    Path("prompts.jsonl").write_text(json.dumps(line))
+    outcome = autolabel("plan", write_config("", backend=GRABCUT, label={"prompts": "prompts.jsonl"}))
+    assert "1 requests" in outcome.out
+    assert "will fail: 000.png: prompts.jsonl does not name it" in outcome.err
+    with_texts = write_config("http://127.0.0.1:9", label={"prompts": "prompts.jsonl"})
+    assert "boxes and points are answered by backend grabcut" in autolabel("plan", with_texts).out
+
+
+def test_answers_of_one_backend_never_stand_for_another_s(photos):
+    """A class name's answer from who now answers boxes is none from who is asked for class names."""
+    with Host(RoboflowServer()) as host, Host(RoboflowServer()) as other:
+        autolabel("run", write_config(host.url))
+        Path("prompts.jsonl").write_text(
+            json.dumps({"image": "000.png", "class": "red", "box": [1, 1, 30, 30]})
+        )
+        mine = {"name": "roboflow", "base_url": host.url, "model": "concept"}
+        config = write_config(
+            other.url, label={"prompts": "prompts.jsonl"}, visual={**mine, "model": "visual"}
+        )
+        outcome = autolabel("run", config, "--json")
+        assert (outcome.code, outcome.summary["labelled"]) == (0, 6)
+        assert len(other.log) == 6
+
+
+def test_replayed_texts_and_boxes_of_equal_images(photos):
+    """Two names of one content, each with its own box, beside answers that are free: both are labelled."""
+    Path("photos/copy.png").write_bytes(Path("photos/000.png").read_bytes())
+    Path("answers").mkdir()
+    for name in ("000.png", "copy.png"):
+        Path(f"answers/{name}.json").write_text('{"detections": []}')
+    lines = [
+        {"image": "000.png", "class": "red", "box": [2, 2, 30, 40]},
+        {"image": "copy.png", "class": "red", "box": [5, 5, 40, 50]},
+    ]
+    Path("prompts.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    config = write_config(
+        "",
+        images=["photos/000.png", "photos/copy.png"],
+        backend={"name": "replay", "answers": "answers"},
+        label={"prompts": "prompts.jsonl"},
+    )
+    outcome = autolabel("label", config, "--json")
+    assert (outcome.code, outcome.summary["labelled"]) == (0, 2)
+
+
+def test_a_bug_beside_loses_no_answer(photos):
+    """What texts were answered and paid for is kept where the backend for boxes breaks."""
+    Path("buggy.py").write_text(
+        "from autolabel.backends.base import Limits, Model\n"
+        "class Buggy(Model):\n"
+        "    LIMITS = Limits(takes=frozenset({'boxes'}))\n"
+        "    def predict(self, picture, prompts):\n        raise ValueError('a bug')\n"
+        "class Silent(Buggy):\n"
+        "    def predict(self, picture, prompts):\n        return None\n"
+    )
+    line = {"image": "000.png", "class": "red", "box": [1, 1, 30, 30]}
+    Path("prompts.jsonl").write_text(json.dumps(line))
+    with Host(RoboflowServer()) as host:
+        for name, words in (
+            ("Buggy", "unexpected ValueError: a bug"),
+            ("Silent", "returned NoneType, no answer"),
+        ):
+            visual = {"name": f"buggy:{name}"}
+            config = write_config(host.url, visual=visual, label={"prompts": "prompts.jsonl"})
+            outcome = autolabel("run", config, "--json")
+            assert (outcome.code, outcome.summary["failed"]) == (3, 1)
+            assert words in outcome.err
+        assert len(host.log) == 6
