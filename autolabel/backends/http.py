@@ -236,7 +236,8 @@ class Host:
                 return _Try(error=self.reasons.not_json(headers, body, asked), again=True)
             return _Try(reply=Reply(value, body, headers))
         error = self.reasons.status(status, headers, body, asked)
-        if status != 429 and status < 500:
+        odd = self._bills_once and status < 300  # perhaps accepted
+        if status != 429 and status < 500 and not odd:
             return _Try(error=error)
         if self._bills_once and status not in _NOT_BILLED:
             return _Try(error=self.reasons.unclear(str(error)))

@@ -37,8 +37,8 @@ class _Track:
 def link(frames: Iterable[Sequence[RLE]]) -> list[list[int]]:
     """The id of every mask: equal in all frames for one object, counted from 0 as objects appear.
 
-    Best overlap goes first: with the masks where objects were last seen, then with the boxes where those that
-    are left should be by now. What finds nothing is a new object, and so is each mask without a pixel.
+    Best overlap goes first: with the masks of a frame ago, with masks where objects were last seen before that,
+    then with the boxes where those that are left should be by now. What finds nothing is a new object, and so is each mask without a pixel.
     Raises ValueError for masks of several sizes.
     """
     tracks: list[_Track] = []
@@ -73,6 +73,9 @@ def _matches(
     shared = shapes.intersections(pairs[0], pairs[1] + known).astype(np.float64)
     ious = shared / (shapes.areas[pairs[0]] + shapes.areas[pairs[1] + known] - shared)
     found: dict[int, int] = {}
+    # what was there a frame ago comes first: a stale track must not catch who walks by
+    fresh = np.array([track.seen == frame - 1 for track in tracks], np.bool_)[pairs[0]]
+    _take_best(found, (pairs[0][fresh], pairs[1][fresh]), ious[fresh], known, _LEAST_IOU)
     _take_best(found, pairs, ious, known, _LEAST_IOU)
     pairs = _pairs(expected, boxes_xyxy[known:])
     ious = _box_ious(expected[pairs[0]], boxes_xyxy[known:][pairs[1]])

@@ -157,6 +157,15 @@ def test_a_status_that_stays(case: Case, ask: Any, status: int, error: type[Exce
     assert tries == (SHORT.tries if passing else 1)
 
 
+@pytest.mark.parametrize("status", [204, 206])
+def test_a_success_that_is_no_answer(case: Case, ask: Any, status: int) -> None:
+    """It may be billed, so a host that bills once is not asked again by itself."""
+    with Host(failing(case, Response(status, b""))) as host:
+        with pytest.raises(AnswerError if case.bills_once else RefusedError):
+            ask(case, host.url)
+        assert sum(map(is_asked, host.requests)) == 1
+
+
 @pytest.mark.parametrize("retry_after", [None, "0", "1"])
 def test_a_429_that_passes(case: Case, ask: Any, retry_after: str | None) -> None:
     """With and without Retry-After it is asked again, and answered."""

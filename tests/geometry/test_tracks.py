@@ -88,3 +88,15 @@ def test_ids_of_a_frame_differ() -> None:
     ]
     ids = link(frames)
     assert all(len(set(row)) == len(row) == len(masks) for row, masks in zip(ids, frames, strict=True))
+
+
+def test_who_walks_by_keeps_its_own_number() -> None:
+    """An object that left is not found again in another that passes where it was last seen."""
+
+    def box(x: int) -> RLE:
+        mask = np.zeros((80, 300), np.bool_)
+        mask[20:50, x : x + 30] = True
+        return rle.from_bitmap(mask)
+
+    frames = [[box(4 + 6 * n), *([box(200)] if n < 3 else [])] for n in range(40)]
+    assert {row[0] for row in link(frames)} == {0}
