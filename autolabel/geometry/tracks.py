@@ -37,7 +37,7 @@ class _Track:
 def link(frames: Iterable[Sequence[RLE]]) -> list[list[int]]:
     """The id of every mask: equal in all frames for one object, counted from 0 as objects appear.
 
-    Best overlap goes first: with the masks of a frame ago, with those where objects were last seen before that,
+    Best overlap goes first: with the masks of a frame ago, then of when objects were last seen before that,
     then with the boxes where those that are left should be by now. What finds nothing is a new object, and so
     is each mask without a pixel.
     Raises ValueError for masks of several sizes.
