@@ -135,7 +135,7 @@ def _only(found: Sequence[Found], source: Path) -> Found:
 
 def _write(reader: Reader, folder: Path, done: Conversion, losses: "_Losses") -> None:
     categories = [Category(index, name, (name,)) for index, name in enumerate(reader.classes)]
-    writer = open_writer(done.to, folder, categories, reader.splits, ImageStore("copy"))
+    writer = open_writer(done.to, folder, categories, reader.splits, ImageStore("copy", verify=True))
     done.splits = {
         split: {"images": 0, "instances": dict.fromkeys(reader.classes, 0)} for split in reader.splits
     }

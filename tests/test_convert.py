@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
+import autolabel as autolabel_package
 from autolabel.formats import FORMATS, find_datasets
 from autolabel.formats.problems import Findings, refuse
 from autolabel.geometry import rle
@@ -421,3 +422,17 @@ def test_names_cannot_forge_lines(tmp_path):
         assert "\\x1b[2J\\ngone\\u202e.jpg" in done.out + done.err
         assert all(line.isprintable() for line in (done.out + done.err).splitlines())
     assert "\x1b" not in (tmp_path / "b/failures.csv").read_text()
+
+
+@pytest.mark.parametrize("to", ["coco", "yolo", "voc"])
+def test_a_truncated_image_is_a_failure(tmp_path, to):
+    """An image that is cut is not copied: it stands in failures.csv, and the exit code says so."""
+    own("coco", tmp_path / "in")
+    cut = sorted((tmp_path / "in").rglob("*.jpg"))[0]
+    cut.write_bytes(cut.read_bytes()[:-200])
+    done = autolabel_package.convert(tmp_path / "in", tmp_path / "out", to)
+    assert done.exit_code == 3
+    [(name, reason)] = done.failures
+    assert name.endswith(cut.name)
+    assert "truncated" in reason
+    assert not list((tmp_path / "out").rglob(cut.name))

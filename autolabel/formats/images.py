@@ -7,6 +7,7 @@ from typing import Literal
 
 from autolabel.errors import ConfigError, ImageError
 from autolabel.formats.base import ExportImage
+from autolabel.sources import images
 from autolabel.sources.images import Info, probe, read_bytes, write_upright
 
 
@@ -15,20 +16,22 @@ class ImageStore:
 
     `link` writes a file once and hard-links it for the other formats, `copy` gives each format its own,
     `none` writes no images. The source is never linked: trainers repair images in place. `links_failed`
-    counts the files that were copied because the file system would not link them.
+    counts the files that were copied because the file system would not link them. With `verify` every image
+    is decoded to know that it is whole: a labelling has done that, others have not.
     """
 
-    def __init__(self, mode: Literal["link", "copy", "none"] = "link") -> None:
+    def __init__(self, mode: Literal["link", "copy", "none"] = "link", *, verify: bool = False) -> None:
         if mode not in ("link", "copy", "none"):
             raise ConfigError(f"export.images is link, copy or none, not {mode!r}")
         self.links_failed = 0
         self._mode = mode
+        self._verify = verify
         self._source: Path | None = None
         self._data = b""
         self._info: Info | None = None
         self._placed: dict[bool, Path] = {}  # by whether it had to become a JPEG
 
-    def open(self, image: ExportImage) -> Info:
+    def open(self, image: ExportImage, *, verify: bool = False) -> Info:
         """Read and check the image, unless it is the one that was opened last. Raises as `place` does."""
         if self._info is None or image.path != self._source:
             self._info, self._source, self._placed = None, image.path, {}
@@ -39,6 +42,8 @@ class ImageStore:
                     f"is {info.width} x {info.height} px, but its masks are {image.width} x {image.height}: "
                     "it has changed since it was labelled, or they are for it as stored, unturned by EXIF"
                 )
+            if self._verify or verify:
+                images.verify(self._data, info)
             self._info = info
         return self._info
 

@@ -240,7 +240,8 @@ class _Export:
                 item.file_name, item.path, entry.width, entry.height, split or "", kept, frame
             )
             if split and self._run.config.export.images != "none":
-                self._images.open(image)
+                # where nothing was asked about an image, nobody has looked whether it is whole
+                self._images.open(image, verify=not answered)
         except ImageError as error:  # the file has changed or gone since it was labelled
             self._summary.labelled -= 1
             self._summary.failed += 1

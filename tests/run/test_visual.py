@@ -432,3 +432,16 @@ def test_a_bug_beside_loses_no_answer(photos):
             assert (outcome.code, outcome.summary["failed"]) == (3, 1)
             assert words in outcome.err
         assert len(host.log) == 6
+
+
+def test_an_image_without_boxes_is_looked_at_all_the_same(photos):
+    """Nothing is asked about it, and still it is no background where the file is cut."""
+    data = Path("photos/001.png").read_bytes()
+    Path("photos/001.png").write_bytes(data[: len(data) // 2])
+    boxes = {"000.png": [(1, "red", box(patch(0, "red")))], "001.png": [], "002.png": []}
+    config = write_config(
+        "", backend=GRABCUT, images="photos/00[012].png", label={"boxes": coco_boxes(boxes)}
+    )
+    outcome = autolabel("run", config, "--json")
+    assert (outcome.code, outcome.summary["failed"]) == (3, 1)
+    assert "001.png" in outcome.err
