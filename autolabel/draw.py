@@ -138,6 +138,7 @@ def _font_path() -> str:
 
 def _label(detection: Detection, categories: Sequence[Category]) -> str:
     name = categories[detection.class_id].name
+    name += "" if detection.track_id is None else f" #{detection.track_id}"
     return name if detection.confidence is None else f"{name} {detection.confidence:.2f}"
 
 

@@ -129,11 +129,15 @@ def _plug_in(place: str) -> BackendClass:
         ) from None
     finally:
         sys.path.remove(here)
-    if not (isinstance(found, type) and issubclass(found, Model) and hasattr(found, "predict")):
+    if not (isinstance(found, type) and issubclass(found, Model) and _asks(found)):
         raise ConfigError(
             f"backend.name {place!r} is no backend: derive the class from autolabel.backends.base.Model"
         )
     return cast(BackendClass, found)
+
+
+def _asks(found: type) -> bool:
+    return hasattr(found, "predict") or hasattr(found, "track")
 
 
 def _check(settings: BackendConfig, backend: BackendClass) -> None:

@@ -7,7 +7,7 @@ from typing import TypeVar, cast
 from autolabel.backends.base import Answer, Backend, Limits, Tracker, Tracks
 from autolabel.backends.meter import Meter
 from autolabel.backends.pace import Pace
-from autolabel.errors import ImageError, RefusedError
+from autolabel.errors import AnswerError, ImageError, RefusedError
 from autolabel.types import Footage, Picture, Prompt
 
 T = TypeVar("T")
@@ -48,8 +48,8 @@ class Metered:
         billed = True
         try:
             return call()
-        except ImageError:
-            billed = False
+        except ImageError as error:
+            billed = isinstance(error, AnswerError)
             raise
         finally:
             self._meter.settle(billed)

@@ -124,11 +124,18 @@ def noted(
                 raise ValueError("there is nothing to ask with")
             return ask()
         body = submit()
-    except (RefusedError, StopRun):
-        note.drop()
+    except (ImageError, StopRun) as error:
+        if not isinstance(error, AnswerError):
+            note.drop()
         raise
     note.write(body, ACCEPTED)
-    return resume(body)
+    try:
+        return resume(body)
+    except (ImageError, StopRun):
+        raise
+    except Exception as error:  # a bug must not lose what was accepted
+        trouble = redact(f"unexpected {type(error).__name__}: {error}")
+        raise AnswerError(f"the request was accepted, and then: {trouble}", body=body) from error
 
 
 def check(detections: Iterable[Detection], prompts: Iterable[Prompt], size: tuple[int, int]) -> None:

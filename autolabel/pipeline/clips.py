@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from autolabel.config import Config
-from autolabel.errors import ImageError, OutputError
+from autolabel.errors import ImageError, InputError, OutputError
 from autolabel.sources.listing import is_video
 from autolabel.types import Clip, FrameItem, ImageItem, LostItem
 
@@ -27,12 +27,16 @@ def with_frames(items: Sequence[ImageItem], config: Config, *, extract: bool) ->
     not there. A clip that can't be read stays as one LostItem. Raises OutputError for a full disk.
     """
     found: list[ImageItem] = []
+    names = {item.file_name for item in items}
     for item in items:
         if not is_video(item.location):
             found.append(item)
             continue
         try:
-            found += _frames(item, config, extract=extract)
+            frames = list(_frames(item, config, extract=extract))
+            if not names.isdisjoint(frame.file_name for frame in frames):
+                raise InputError(f"{item.file_name}: its frames have the names of images; rename the video")
+            found += frames
         except ImageError as error:
             found.append(LostItem(item.file_name, item.path, str(error)))
     return found
@@ -99,9 +103,10 @@ def _index(folder: Path) -> dict[str, Any] | None:
     try:
         index: dict[str, Any] = orjson.loads((folder / _INDEX).read_bytes())
         count = sum(path.suffix == ".jpg" for path in folder.iterdir())
-    except (OSError, ValueError):
+        whole = count == len(index["frames"]) and bytes.fromhex(index["content"]) != b""
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    return index if count == len(index["frames"]) else None
+    return index if whole else None
 
 
 def _content(path: Path) -> bytes:

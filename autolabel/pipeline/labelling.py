@@ -151,7 +151,8 @@ class _Job:
         """Label every image; afterwards those whose content was under way under another name."""
         items = new_first(self._store, self._items)
         self._track(items)
-        self._run(items)
+        if not self._stop.is_set():
+            self._run(items)
         self._under_way.clear()
         if self._stop.is_set():
             self._count_kept(items[self._reached :])

@@ -1,5 +1,6 @@
 """Prompts for single images: boxes of a dataset, points and boxes by hand, exemplars. Asks nobody."""
 
+import codecs
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -56,7 +57,10 @@ def boxes_of(config: Config, names: Sequence[str]) -> tuple[dict[str, ImagePromp
             size = (image.width, image.height) if image.width and image.height else None
             found[name] = ImagePrompts(prompts, size)
     if not found:
-        raise ConfigError(f"{_FRAME}: no image of {place} has the name of one of yours, such as {names[0]}")
+        first = f"; of its images {findings.images[0][0]} {findings.images[0][1]}" if findings.images else ""
+        raise ConfigError(
+            f"{_FRAME}: no image of {place} has the name of one of yours, such as {names[0]}{first}"
+        )
     if not any(entry.prompts for entry in found.values()):
         known = ", ".join(reader.classes[:10])
         raise ConfigError(f"{_FRAME}: no box of {place} is of your classes; it has {known}")
@@ -125,7 +129,7 @@ class _Line(Section):
 
 def _lines(place: str) -> Iterator[tuple[int, _Line]]:
     try:
-        lines = Path(place).read_bytes().splitlines()
+        lines = Path(place).read_bytes().removeprefix(codecs.BOM_UTF8).splitlines()
     except OSError as error:
         raise ConfigError(f"label.prompts: {place} can't be read: {error.strerror}") from None
     for number, line in enumerate(lines, 1):

@@ -269,3 +269,27 @@ def test_a_stop_counts_what_clips_have_answered(tmp_path):
     )
     outcome = autolabel("run", config, "--json")
     assert (outcome.code, outcome.summary["labelled"]) == (4, 10)
+
+
+def test_a_tracker_with_a_bug_is_one_clip_s_trouble(clip):
+    """Whatever a tracker raises fails the clip with a reason; photos beside it are labelled."""
+    Path("breaks.py").write_text(
+        "from tests.run.tracker import Colours\n"
+        "class Breaks(Colours):\n"
+        "    def track(self, footage, prompts):\n        raise KeyError('a bug')\n"
+    )
+    write_pictures(Path("videos/photos"), 2)
+    backend = {"name": "breaks:Breaks"}
+    outcome = autolabel("run", write_config("", images="videos", classes=["red"], backend=backend), "--json")
+    assert (outcome.code, outcome.summary["labelled"], outcome.summary["failed"]) == (3, 2, 20)
+    assert "unexpected KeyError: 'a bug'" in outcome.err
+
+
+def test_frames_never_take_an_image_s_name(clip):
+    """A folder that is named like a video beside it is an error that says so."""
+    write_pictures(Path("more/clip.mp4"), 1, ".jpg")
+    Path("more/clip.mp4/000.jpg").rename("more/clip.mp4/000000.jpg")
+    config = write_config("", images=["videos", "more"], classes=["red"], backend=TRACKER)
+    outcome = autolabel("run", config)
+    assert outcome.code == 2
+    assert "clip.mp4: its frames have the names of images" in outcome.err
