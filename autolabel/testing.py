@@ -8,7 +8,6 @@ class TestMine(BackendContract):
     picture = picture_of("scene.jpg")  # where each prompt finds something
 """
 
-import math
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,7 @@ from autolabel.config import BackendConfig
 from autolabel.errors import AnswerError, ConfigError, ImageError
 from autolabel.geometry import rle
 from autolabel.labeler import chunks
+from autolabel.labeler.talk import check
 from autolabel.sources import images
 from autolabel.types import Detection, Footage, Picture, Prompt
 
@@ -203,11 +203,6 @@ def _check(answer: Answer, picture: Picture, prompts: Sequence[Prompt]) -> None:
 
 
 def _check_masks(detections: Sequence[Detection], size: tuple[int, int], prompts: Sequence[Prompt]) -> None:
-    by_key = {prompt.key: prompt for prompt in prompts}
-    for detection in detections:
-        assert detection.prompt in by_key, f"{detection.prompt!r} is the key of no prompt"
-        assert detection.class_id == by_key[detection.prompt].class_id
-        assert detection.mask.size == size
-        assert int(rle.decode_counts(detection.mask.counts).sum()) == size[0] * size[1]
-        score = detection.confidence
-        assert score is None or (math.isfinite(score) and 0 <= score <= 1)
+    check(detections, prompts, size)  # as a run does
+    class_ids = {prompt.key: prompt.class_id for prompt in prompts}
+    assert all(detection.class_id == class_ids[detection.prompt] for detection in detections)

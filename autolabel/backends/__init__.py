@@ -13,7 +13,7 @@ import orjson
 from autolabel.backends.base import Backend, BackendClass, Limits, Model, Tracker
 from autolabel.backends.meter import Meter
 from autolabel.config import BackendConfig
-from autolabel.errors import ConfigError
+from autolabel.errors import AutolabelError, ConfigError
 
 NO_CHOICE, ANY = "", "*"  # in place of a model's name: there is one model only, or the user's own
 BACKENDS: dict[str, dict[str, str]] = {
@@ -45,7 +45,13 @@ def open_backend(settings: BackendConfig, *, floor: float, meter: Meter, stop: t
     from autolabel.backends.metered import Metered, MeteredTracker  # noqa: PLC0415  (not for the rest)
 
     found = backend_class(settings)
-    backend = found(settings, floor=floor, meter=meter, stop=stop)
+    try:
+        backend = found(settings, floor=floor, meter=meter, stop=stop)
+    except Exception as error:
+        if ":" not in settings.name or isinstance(error, AutolabelError):
+            raise
+        trouble = f"{type(error).__name__}: {error}"
+        raise ConfigError(f"backend.name {settings.name!r} can't be opened ({trouble})") from error
     if found.METERED or backend.limits.free:
         return backend
     if isinstance(backend, Tracker):

@@ -132,6 +132,10 @@ class Tracker(Protocol):
         """Read a kept body again. Pure and without network. Raises AnswerError."""
         ...
 
+    def close(self) -> None:
+        """Give connections back."""
+        ...
+
 
 @runtime_checkable
 class QueuedTracker(Protocol):

@@ -31,7 +31,7 @@ class GrabCut(Model):
 
     LIMITS: ClassVar[Limits] = Limits(
         takes=frozenset({"boxes", "points"}),
-        max_prompts=1_000,
+        max_prompts=16,  # after so many it looks whether the run has ended
         price_per_request=0.0,
         threshold=False,
         scores=False,

@@ -73,7 +73,7 @@ def _limits(limits: Limits) -> str:
     if not limits.free and limits.requests_per_second:
         rate = limits.requests_per_second
         found.append(f"{rate:g} requests/s" if rate >= 1 else f"{60 * rate:g} requests/min")
-    if limits.max_prompts < 1_000:
+    if not limits.free and limits.price_per_request != 0:
         found.append(f"{limits.max_prompts} prompt{'s' * (limits.max_prompts > 1)} a request")
     return ", ".join(found) or "none"
 

@@ -92,10 +92,11 @@ def settled(desk: Desk, call: Callable[[], T]) -> Ended[T]:
             reason = None if error.kind == INTERRUPTED else str(error)
             return Ended(reason=reason, refusal=error.kind)
         except AnswerError as error:
-            return Ended(reason=str(error), body=error.body, refusal=NOT_UNDERSTOOD)
+            body = error.body if isinstance(error.body, bytes) else None
+            return Ended(reason=str(error), body=body, refusal=NOT_UNDERSTOOD)
         except ImageError as error:
             return Ended(reason=str(error))
-        except Exception as error:  # a bug of a backend must not lose what was answered before
+        except (Exception, SystemExit) as error:  # a bug of a backend must not lose what was answered before
             log.debug("unexpected error", exc_info=True)
             kind = f"unexpected {type(error).__name__}"
             return Ended(reason=redact(f"{kind}: {error}"), refusal=kind)

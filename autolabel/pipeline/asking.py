@@ -10,7 +10,7 @@ from threading import Event
 from autolabel.backends import open_backend
 from autolabel.backends.base import Backend, Queued, QueuedTracker, Tracker
 from autolabel.backends.meter import Budget, Meter
-from autolabel.errors import AnswerError, ImageError
+from autolabel.errors import AnswerError, AutolabelError, ImageError
 from autolabel.labeler import Ask, ClipTask, in_frame, to_frame
 from autolabel.pipeline.inventory import identify, unread
 from autolabel.pipeline.question import Asked, Question
@@ -35,8 +35,17 @@ def open_line(asked: Asked, budget: Budget, stop: Event, stack: ExitStack) -> Li
     """Open a backend until the end of `stack`. Raises ConfigError."""
     meter = Meter(asked.limits.price_per_request, budget)
     backend = open_backend(asked.settings, floor=asked.floor, meter=meter, stop=stop)
-    stack.callback(backend.close)
+    stack.callback(_close, backend)
     return Line(asked, backend, meter)
+
+
+def _close(backend: Backend | Tracker) -> None:
+    try:
+        backend.close()
+    except AutolabelError:
+        raise
+    except Exception as error:  # every answer is kept by now  # noqa: BLE001
+        log.warning("the backend can't be closed (%s: %s)", type(error).__name__, error)
 
 
 class Asking:

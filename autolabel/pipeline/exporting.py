@@ -103,7 +103,10 @@ def _write(run: Run, found: Survey, summary: Summary, *, overwrite: bool, respli
         summary.failures.sort()
         _write_failures(folder / "failures.csv", summary.failures)
         flagged = out.flags.counts if out.flags else {}
-        manifest.write(folder / "dataset.json", config, summary, out.reports, out.degradations, flagged)
+        visual = run.asked.visual.settings if run.asked.visual else None
+        manifest.write(
+            folder / "dataset.json", config, summary, out.reports, out.degradations, flagged, visual
+        )
         if flagged:
             counts = ", ".join(f"{count} {reason}" for reason, count in sorted(flagged.items()))
             summary.warnings.append(f"masks that don't fit their box: {counts}; flagged.csv lists them")

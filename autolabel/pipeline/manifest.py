@@ -10,7 +10,6 @@ import orjson
 from autolabel.backends import answer_options, base_url_of, model_of
 from autolabel.config import BackendConfig, Config
 from autolabel.formats.base import FormatReport
-from autolabel.pipeline.question import visual_backend
 from autolabel.pipeline.summary import Summary
 from autolabel.version import __version__
 
@@ -22,9 +21,10 @@ def write(
     reports: Mapping[str, FormatReport],
     degradations: Mapping[str, int],
     flagged: Mapping[str, int],
+    visual: BackendConfig | None,
 ) -> None:
     """Write the manifest. `degradations` counts instances by what the host's answer could not hold, `flagged`
-    those whose mask does not fit the box that was asked for.
+    those whose mask does not fit the box that was asked for; `visual` answered boxes and points.
     """
     losses: dict[str, Any] = {"answers": dict(sorted(degradations.items()))} if degradations else {}
     losses |= {name: report.degradations for name, report in reports.items() if report.degradations}
@@ -32,7 +32,7 @@ def write(
         "version": __version__,
         "config": _config(config),
         "model": _answerer(config.backend),
-        "visual": _answerer(visual_backend(config)) if config.label.boxes or config.label.prompts else None,
+        "visual": _answerer(visual) if visual else None,
         "classes": [category.name for category in config.categories],
         "images": {"labelled": summary.labelled, "failed": summary.failed},
         "splits": summary.splits,

@@ -106,7 +106,6 @@ class Question:
 def question(config: Config) -> Question:
     """The question that `config` asks. UsageError where its backend can't take it, or a file is wrong."""
     limits = limits_of(config.backend)
-    visual = visual_backend(config)
     special = config.label.boxes or config.label.prompts or any(item.exemplars for item in config.classes)
     listed = with_frames(list_images(config.images), config, extract=False) if special else []
     names = [item.file_name for item in listed]
@@ -121,6 +120,10 @@ def question(config: Config) -> Question:
     for name, prompts in (prompts_by_hand(config, names) if config.label.prompts else {}).items():
         before = by_image.get(name, ImagePrompts(texts))
         by_image[name] = replace(before, prompts=(*before.prompts, *prompts))
+    shown = [p for entry in by_image.values() for p in entry.prompts if p.is_visual]
+    boxes = {"boxes"} if any(p.box_xyxy for p in shown) else set()
+    kinds = boxes | ({"points"} if any(p.points for p in shown) else set())
+    visual = _visual_backend(config, kinds)
     asked = Question(
         texts=texts,
         by_image=by_image,
@@ -129,7 +132,7 @@ def question(config: Config) -> Question:
         place=config.label.boxes or config.label.prompts or "",
         warning=warning,
     )
-    _check(config, asked, limits)
+    _check(config, asked, limits, kinds)
     return asked
 
 
@@ -143,11 +146,11 @@ def check_items(asked: Question, items: Iterable[ImageItem]) -> None:
             raise ConfigError(f"{name} takes videos only, and {item.file_name} is an image; choose another")
 
 
-def visual_backend(config: Config) -> BackendConfig:
-    """Who answers boxes and points: as configured, else the backend where it takes them, else GrabCut."""
+def _visual_backend(config: Config, kinds: set[str]) -> BackendConfig:
+    """Who answers these kinds: as configured, else the backend where it takes them, else GrabCut."""
     if config.visual is not None:
         return config.visual
-    return config.backend if {"boxes", "points"} & limits_of(config.backend).takes else GRABCUT
+    return config.backend if kinds and kinds <= limits_of(config.backend).takes else GRABCUT
 
 
 def _texts(categories: Iterable[Category], limits: Limits) -> tuple[Prompt, ...]:
@@ -175,7 +178,7 @@ def _asked(config: Config, settings: BackendConfig) -> Asked:
         raise ConfigError(str(error).replace("backend.", "visual.")) from None
 
 
-def _check(config: Config, asked: Question, limits: Limits) -> None:
+def _check(config: Config, asked: Question, limits: Limits, kinds: set[str]) -> None:
     """Raise ConfigError where somebody would be asked for what he can't take, or nobody for anything."""
     name = _name(config.backend)
     if any(item.exemplars for item in config.classes) and "exemplars" not in limits.takes:
@@ -186,14 +189,11 @@ def _check(config: Config, asked: Question, limits: Limits) -> None:
         raise ConfigError(f"{name} takes no class names: set label.boxes or label.prompts, or choose another")
     if asked.visual is None:
         return
-    prompts = [p for entry in asked.by_image.values() for p in entry.prompts if p.is_visual]
-    wanted = {"boxes": any(p.box_xyxy for p in prompts), "points": any(p.points for p in prompts)}
-    for kind, is_asked in wanted.items():
-        if is_asked and kind not in asked.visual.limits.takes:
-            raise ConfigError(
-                f"{_name(asked.visual.settings)} takes no {kind}: set `visual` to one that does, such as "
-                "{name: grabcut}, or {name: roboflow, model: visual}"
-            )
+    for kind in sorted(kinds - asked.visual.limits.takes):
+        raise ConfigError(
+            f"{_name(asked.visual.settings)} takes no {kind}: set `visual` to one that does, such as "
+            "{name: grabcut}, or {name: roboflow, model: visual}"
+        )
 
 
 def _name(settings: BackendConfig) -> str:

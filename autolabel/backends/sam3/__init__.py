@@ -34,7 +34,7 @@ class Sam3(Model):
     LIMITS: ClassVar[Limits] = Limits(
         takes=frozenset({"text", "exemplars", "boxes", "points"}),
         clips=True,
-        max_prompts=1_000,  # a picture's features are kept, so that more only take another call
+        max_prompts=64,  # a picture's features are kept, so that more only take another call
         price_per_request=0.0,
         returns="masks with holes and parts, scores",
         source="it runs here",

@@ -39,7 +39,8 @@ def roi_align(features: torch.Tensor, boxes: Sequence[torch.Tensor], output_size
         for x0, y0, x1, y1 in image_boxes.float().tolist():
             rows = _sampling(y0, max(y1 - y0, 1.0), height, output_size).to(image)
             columns = _sampling(x0, max(x1 - x0, 1.0), width, output_size).to(image)
-            pooled.append(rows @ image @ columns.T)
+            with torch.autocast(features.device.type, enabled=False):  # in float32, as torchvision's runs
+                pooled.append(rows @ image @ columns.T)
     if not pooled:
         return features.new_zeros((0, features.shape[1], output_size, output_size))
     return torch.stack(pooled).to(features.dtype)

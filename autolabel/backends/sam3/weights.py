@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from huggingface_hub.errors import GatedRepoError, HFValidationError
-from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer
 from transformers.models.sam3.modeling_sam3 import Sam3Model
 from transformers.models.sam3_video.modeling_sam3_video import Sam3VideoModel
@@ -67,7 +66,9 @@ def open_weights(name: str) -> Weights:
                 name, use_safetensors=True, ignore_mismatched_sizes=True, output_loading_info=True
             )
             tokenizer = AutoTokenizer.from_pretrained(name)
-        except (OSError, ValueError, SafetensorError) as error:
+        except ConfigError:
+            raise
+        except Exception as error:  # damaged files raise anything  # noqa: BLE001
             raise ConfigError(_reason(name, error)) from None
     _check_complete(name, info)
     if len(tokenizer) < _BYTES:  # without its files it is made all the same, and knows no text

@@ -69,7 +69,7 @@ def video_in(body: bytes) -> bytes:
 
 def is_answer(body: bytes, value: object) -> bool:
     """Whether a body, which holds `value` as JSON, could be an answer at all."""
-    if value is not NOT_JSON or _is_file(body):
+    if value is not NOT_JSON or is_file(body):
         return True
     data = _from_base64(body.decode("ascii", "replace"))
     return data is not None
@@ -77,7 +77,7 @@ def is_answer(body: bytes, value: object) -> bool:
 
 def with_files(body: bytes, fetch: Callable[[str], bytes]) -> bytes:
     """The answer with what it points to within, as its addresses end after days. Raises what `fetch` does."""
-    value = None if _is_file(body) else parse(body)
+    value = None if is_file(body) else parse(body)
     if isinstance(value, dict) and "output" in value:
         whole: Any = {**value, "output": _filled(value["output"], fetch)}
     else:
@@ -118,7 +118,7 @@ def is_video(data: bytes) -> bool:
     return data[4:8] == b"ftyp" or data.startswith(b"\x1aE\xdf\xa3") or data[:4] + data[8:12] == b"RIFFAVI "
 
 
-def _is_file(data: bytes) -> bool:
+def is_file(data: bytes) -> bool:
     return is_picture(data) or is_video(data)
 
 
@@ -177,7 +177,7 @@ def _from_base64(text: str) -> bytes | None:
         data = base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
         return None
-    return data if _is_file(data) else None
+    return data if is_file(data) else None
 
 
 def _filled(value: Any, fetch: Callable[[str], bytes]) -> Any:

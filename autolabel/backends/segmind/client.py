@@ -175,7 +175,7 @@ class Segmind(OverHttp):
         try:
             job = answers.job(answers.parse(accepted))
             body = accepted if job is None else self._wait_for(job, accepted)
-            return self._understood(lambda: answers.with_files(body, self._host.fetch), body)
+            return self._understood(lambda: answers.with_files(body, self._file), body)
         except _JobFailed as error:
             raise RefusedError(str(error), kind=error.kind) from None
         except RefusedError as error:
@@ -189,6 +189,16 @@ class Segmind(OverHttp):
             "or with --retry-unclear to ask, and pay, again",
             body=accepted,
         )
+
+    def _file(self, url: str) -> bytes:
+        """A file that the answer names. Raises RefusedError: it may be had later where another came."""
+        data = self._host.fetch(url)
+        if not answers.is_file(data):
+            shown = self._host.reasons.excerpt(data[:200]) or "nothing"
+            raise RefusedError(
+                f"a file of the answer is no picture or video, but begins {shown}", kind="file"
+            )
+        return data
 
     def _wait_for(self, job: str, accepted: bytes) -> bytes:
         """The body that answers a job. Raises RefusedError, UnknownModel, AnswerError and _JobFailed."""
