@@ -176,5 +176,5 @@ def test_keys_come_from_the_environment_then_dotenv(tmp_path, monkeypatch):
 
 def test_redaction_reaches_encoded_keys(monkeypatch):
     """A key is masked in text also where it is percent-encoded."""
-    monkeypatch.setenv("SEGMIND_API_KEY", "a+b/c=d+e/f=")
-    assert "a%2Bb" not in redact("https://h/?api_key=a%2Bb%2Fc%3D")
+    monkeypatch.setenv("SEGMIND_API_KEY", "a+b/c=d+e")
+    assert "a%2Bb" not in redact("https://h/?api_key=a%2Bb%2Fc%3Dd%2Be")
