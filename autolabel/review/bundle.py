@@ -1,8 +1,8 @@
 """The front end as one ES module: the page loads it, the widget runs it, the file has it inside.
 
 A file opened from disk can't import modules, and a widget is one module, so the modules of `static` are put
-together here, each after those it imports from. They are written for that: imports stand on one line and rename
-nothing, and no two modules have a name in common.
+together here, each after those it imports from. They are written for that: imports stand on one line and
+rename nothing, and no two modules have a name in common.
 """
 
 import re
