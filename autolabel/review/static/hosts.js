@@ -118,8 +118,8 @@ export function widgetHost(model) {
     kind: "widget",
     async index(progress) {
       for (;;) {
-        const found = await call("index");
-        if (found.progress === undefined) return found;
+        const { data, ...found } = await call("index");
+        if (data) return JSON.parse(new TextDecoder().decode(data));
         progress(found.progress);
         await new Promise((done) => setTimeout(done, 250));
       }

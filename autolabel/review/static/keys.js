@@ -25,7 +25,7 @@ export const KEY_HELP = [
     ["c", "give it a class by typing"],
     ["d", "delete the chosen instance"],
     ["s", "show or hide what was dropped"],
-    ["+ − 0", "zoom in, out, fit; Shift+arrows pan"],
+    ["+ − 0", "zoom in, out, fit; Alt with arrows pans"],
     ["Esc", "let go; then back to the grid"],
   ]],
   ["Editing", [

@@ -88,7 +88,7 @@ export function makeSliders(desk) {
     dropped.dataset.kept = String(total);
   };
   desk.addEventListener("figures", all);
-  all();
+  requestAnimationFrame(all); // when it is on the page and has its colours
   return element;
 }
 

@@ -253,13 +253,13 @@ export function pointsTool(wh, changed, asked, done) {
  *
  * @param {[number, number]} wh
  * @param {string} counts
+ * @param {number} tolerance  in px: how far the points may stand from the outline
  * @param {() => void} changed
  * @param {(counts: string) => void} done  with "" where nothing is left
  * @returns {Tool}
  */
-export function outlineTool(wh, counts, changed, done) {
+export function outlineTool(wh, counts, tolerance, changed, done) {
   const mask = decodeCounts(counts, wh[1], wh[0]);
-  const tolerance = Math.max(0.75, Math.max(...wh) / 1000);
   const before = rings(mask).map(({ ring }) => simplify(ring, tolerance));
   /** @type {Place[][]} */
   let after = before.map((ring) => ring.map(([x, y]) => /** @type {Place} */ ([x, y])));

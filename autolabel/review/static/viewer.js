@@ -304,7 +304,7 @@ export class Viewer {
       this.desk.say("choose one instance to edit");
       return null;
     }
-    return outlineTool(wh, row.counts, changed, (counts) => {
+    return outlineTool(wh, row.counts, Math.max(1, 3 / this.stage.scale), changed, (counts) => {
       this.endTool();
       if (!counts) return this.judge("rejected");
       if (counts === row.counts) return undefined;

@@ -1,0 +1,72 @@
+"""The review in a notebook: the page's front end, answered by the kernel. The only module that imports anywidget."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from autolabel.config import Config
+from autolabel.errors import UsageError
+from autolabel.review import bundle
+from autolabel.review.problems import Preparing, Problem
+from autolabel.review.session import Session
+
+try:
+    import anywidget
+except ImportError:
+    raise UsageError(
+        "the review in a notebook needs anywidget: pip install 'autolabel-sam3[notebook]', and restart the kernel"
+    ) from None
+
+log = logging.getLogger(__name__)
+
+
+class ReviewWidget(anywidget.AnyWidget):
+    """Shows a run, and answers what its front end asks: messages {id, method, given} with {id, result | error}.
+
+    Pictures, and the index, travel as bytes beside the message.
+    """
+
+    _esm = bundle.script()
+    _css = bundle.text("style.css")
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self._session = session
+        self._methods = {
+            "index": self._index,
+            "images": lambda numbers: (session.images(numbers), None),
+            "thumb": lambda number: ({"type": "image/jpeg"}, session.thumb(number)),
+            "picture": self._picture,
+            "decide": lambda *given: (session.decide(*given), None),
+            "mask": lambda number, prompt: (session.mask(number, prompt), None),
+            "save": lambda thresholds: (session.save(thresholds), None),
+        }
+        self.on_msg(self._answer)
+
+    def _answer(self, _widget: object, message: dict[str, Any], _buffers: object) -> None:
+        try:
+            result, data = self._methods[message["method"]](*message["given"])
+        except Problem as problem:
+            self.send({"id": message.get("id"), "error": str(problem)})
+        except Exception as error:  # whatever it is, the page has to hear of it  # noqa: BLE001
+            log.debug("unexpected error", exc_info=True)
+            self.send({"id": message.get("id"), "error": f"unexpected {type(error).__name__}: {error}"})
+        else:
+            self.send({"id": message["id"], "result": result}, [] if data is None else [data])
+
+    def _index(self) -> tuple[dict[str, Any], bytes | None]:
+        try:
+            return {}, self._session.index(wait=False)
+        except Preparing as preparing:
+            return {"progress": preparing.progress}, None
+
+    def _picture(self, number: int) -> tuple[dict[str, Any], bytes]:
+        data, media_type = self._session.picture(number)
+        return {"type": media_type}, data
+
+
+def show(config: Config, path: Path | None = None, *, read_only: bool = False) -> ReviewWidget:
+    """A widget that reviews the run of `config`, which was read from the file `path`, if from one."""
+    return ReviewWidget(Session(config, path, read_only=read_only))
