@@ -6,8 +6,8 @@ import pytest
 
 from autolabel.geometry import rle
 from autolabel.types import RLE
+from tests.front.bitmaps import DECODED, bitmaps, counts_of, sent
 from tests.front.node import mapped, needs_node, refusals
-from tests.front.test_masks import DECODED, bitmaps, counts_of, sent
 from tests.geometry.masks import parts
 
 pytestmark = needs_node
