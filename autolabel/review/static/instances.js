@@ -74,7 +74,7 @@ export function prepare(index) {
 }
 
 /** @param {string} text */
-function bytesOfBase64(text) {
+export function bytesOfBase64(text) {
   const letters = atob(text);
   const bytes = new Uint8Array(letters.length);
   for (let i = 0; i < letters.length; i++) bytes[i] = letters.charCodeAt(i);

@@ -1,0 +1,1 @@
+"""The review: every label looked at, judged and corrected, on a page, in a notebook, in one file."""
