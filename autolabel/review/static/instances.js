@@ -164,7 +164,8 @@ export function reviewedTable(data, n, { sure, rejected, redrawn = new Map(), ad
 }
 
 /**
- * The pairs of the index whose masks are what they were, and those of the masks that are new; each once.
+ * The pairs of the index whose masks are what they were, and those of the masks that are new. One that stands there
+ * twice is asked twice, and nothing else.
  * @param {FilterData} data
  * @param {number} n
  * @param {NonNullable<Judged["redrawn"]>} redrawn
@@ -181,14 +182,8 @@ function reviewedPairs(data, n, redrawn, added) {
   }
   const answers = data.offsets[n + 1] - from;
   const changed = [...redrawn, ...added.map((one, i) => /** @type {const} */ ([answers + i, one]))];
-  const known = new Set();
   for (const [a, { shared }] of changed) {
-    for (const [b, px] of shared) {
-      const pair = Math.min(a, b) * (answers + added.length) + Math.max(a, b);
-      if (a === b || !px || known.has(pair)) continue;
-      known.add(pair);
-      pairs.push([a, b, px]);
-    }
+    for (const [b, px] of shared) if (px) pairs.push([a, b, px]);
   }
   return [0, 1, 2].map((column) => pairs.map((pair) => pair[column]));
 }
