@@ -1,0 +1,1 @@
+"""The visual review: one front end for a page, a notebook and a file."""
