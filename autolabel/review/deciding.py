@@ -89,12 +89,15 @@ def placed(document: bytes, ids: Sequence[str], names: Collection[str]) -> dict[
     """The places of a kept document's decisions where their ids tell, without masks; else None."""
     places = {id_: place for place, id_ in enumerate(ids)}
     matched: list[int | None] = []
-    for decision in orjson.loads(document)["instances"]:
-        origin, category = decision["origin"], decision["category"]
-        place = None if origin is None else places.get(origin["id"])
-        if (origin is not None and place is None) or (category is not None and category not in names):
-            return None
-        matched.append(place)
+    try:
+        for decision in orjson.loads(document)["instances"]:
+            origin, category = decision["origin"], decision["category"]
+            place = None if origin is None else places.pop(origin["id"])
+            if category is not None and category not in names:
+                return None
+            matched.append(place)
+    except (ValueError, KeyError, TypeError):  # another answer's, or no review
+        return None
     return {"lost": [], "matched": matched}
 
 

@@ -1,4 +1,4 @@
-"""Images as a browser shows them: the pixels that are labelled, upright, and nothing that moves or is clear."""
+"""Images as a browser shows them: the pixels that were labelled, upright; nothing moves or is clear."""
 
 from autolabel.errors import ImageError
 from autolabel.pipeline.results import Labelled

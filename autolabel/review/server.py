@@ -1,4 +1,4 @@
-"""The review as a page on a port of this machine: routes, bodies in and out. What they do is the session's."""
+"""The review as a page on a port of this machine: routes, bodies in and out. The session does the rest."""
 
 import errno
 import socket
@@ -6,6 +6,7 @@ import sys
 import threading
 import webbrowser
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ def serve(
     """
     with (
         Session(config, path, overrides=overrides, read_only=read_only) as session,
-        _bound(host, port) as sock,
+        bound(host, port) as sock,
     ):
         port = sock.getsockname()[1]
         server, keys = make_server(session, host, port)
@@ -62,10 +63,8 @@ def serve(
         sys.stderr.flush()
         if open_browser:
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
-        try:
+        with suppress(KeyboardInterrupt):  # uvicorn raises it again, once it has ended in order
             server.run(sockets=[sock])
-        except KeyboardInterrupt:  # uvicorn raises it again, once it has ended in order
-            pass
 
 
 def make_server(session: Session, host: str, port: int) -> tuple[uvicorn.Server, Keys]:
@@ -88,7 +87,8 @@ def make_server(session: Session, host: str, port: int) -> tuple[uvicorn.Server,
     return uvicorn.Server(settings), keys
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def bound(host: str, port: int) -> socket.socket:
+    """A socket bound to an address. Raises UsageError where it can't be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -238,8 +238,9 @@ async def _told(_: Request, error: Exception) -> Response:
 
 
 async def _refused(_: Request, error: Exception) -> Response:
-    known = isinstance(error, HTTPException)
-    return problem(error.status_code if known else 400, error.detail if known else str(error))
+    if isinstance(error, HTTPException):
+        return problem(error.status_code, error.detail)
+    return problem(400, str(error))
 
 
 async def _broken(_: Request, error: Exception) -> Response:

@@ -3,27 +3,31 @@
 Every method may be called from any thread. What goes wrong is a Problem with one sentence.
 """
 
+import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from autolabel import decisions, thumbs
-from autolabel.config import Config, redact
-from autolabel.errors import AutolabelError, ConfigError, ImageError
+from autolabel.config import Config
+from autolabel.errors import ConfigError, ImageError
 from autolabel.pipeline import glances
 from autolabel.pipeline.inventory import thumbs_path
 from autolabel.pipeline.question import visual_asker
 from autolabel.pipeline.results import Labelled, Run
 from autolabel.review import pictures
+from autolabel.review.building import Building
 from autolabel.review.contents import Contents, Entry, build
 from autolabel.review.deciding import Answers, checked, placed, shown
 from autolabel.review.pointing import Pointing, prompt_of
-from autolabel.review.problems import Changed, NotFound, Preparing, Problem, ReadOnly, Refused
+from autolabel.review.problems import Changed, NotFound, Preparing, ReadOnly, Refused
 from autolabel.review.saving import save_thresholds
 from autolabel.store import Store
+
+log = logging.getLogger(__name__)
 
 VERSION = 1  # of the index
 MOST_IMAGES = 200  # of one call of `images`
@@ -59,8 +63,7 @@ class Session:
         self._pointing_lock = threading.Lock()
         self._contents: Contents | None = None
         self._reviews: dict[bytes, tuple[tuple[int, str], Any]] = {}  # what the index shows of each
-        self._build: _Build | None = None
-        self._closed = threading.Event()
+        self._building: Building | None = None
         self._begin()
 
     def __enter__(self) -> "Session":
@@ -71,9 +74,9 @@ class Session:
 
     def close(self) -> None:
         """End what is under way, and close the run."""
-        self._closed.set()
-        if self._build is not None:
-            self._build.join()
+        if self._building is not None:
+            self._building.stop()
+            self._building.join()
         self._pointing.stop()
         with self._pointing_lock:
             self._pointing.close()
@@ -89,19 +92,16 @@ class Session:
         Images that are still there keep their numbers.
         """
         with self._lock:
-            building = self._build or self._begin()
+            building = self._building or self._begin()
         building.join(None if wait else _AT_ONCE_S)
         if building.is_alive():
             raise Preparing(building.progress)
-        if building.error is not None:
-            with self._lock:
-                self._build = None
-            raise building.error
         with self._lock:
-            if self._build is building:
-                self._build = None  # the next call looks again
-            contents = self._current()
-            return orjson.dumps(self._head() | dict(contents.columns) | {"reviews": self._shown_reviews()})
+            if self._building is building:
+                self._building = None  # the next call looks again
+            contents = self._contents = building.result()
+            reviews = self._shown_reviews(contents)
+            return orjson.dumps(self._head(contents) | dict(contents.columns) | {"reviews": reviews})
 
     def images(self, numbers: Sequence[int]) -> list[dict[str, Any]]:
         """Ids and masks of the answered instances of some images. Raises NotFound, Refused, Changed."""
@@ -180,19 +180,24 @@ class Session:
             self._run.categories = config.categories
         return {"saved": str(self._path)}
 
-    def _begin(self) -> "_Build":
-        self._build = _Build(self)
-        self._build.start()
-        return self._build
+    def _begin(self) -> Building:
+        self._building = Building(self._build)
+        self._building.start()
+        return self._building
 
-    def _current(self) -> Contents:
-        if self._contents is None:
-            raise Preparing(self._build.progress if self._build else 0.0)
-        return self._contents
+    def _build(self, progress: Callable[[float], None]) -> Contents:
+        """The contents of the run as it is now, with a store of this thread's own."""
+        entries = self._contents.entries if self._contents else ()
+        order = {entry.labelled.item.file_name: number for number, entry in enumerate(entries)}
+        with Store(self._run.store.path) as store:
+            return build(self.config, self._run.asked, store, order, progress)
 
     def _entry(self, number: int) -> Entry:
         with self._lock:
-            entries = self._current().entries
+            contents = self._contents
+        if contents is None:
+            raise Preparing(self._building.progress if self._building else 0.0)
+        entries = contents.entries
         if not 0 <= number < len(entries):
             raise NotFound(f"there is no image {number}; reload")
         return entries[number]
@@ -227,11 +232,14 @@ class Session:
         row = self._run.store.review(entry.labelled.image)
         if row is None:
             return 0, decisions.Review()
-        return row[0], decisions.from_json(
-            orjson.loads(row[1]), (entry.labelled.height, entry.labelled.width)
-        )
+        size = (entry.labelled.height, entry.labelled.width)
+        try:
+            return row[0], decisions.from_json(orjson.loads(row[1]), size)
+        except ValueError as error:  # it stays in the history, and can be replaced
+            log.warning("%s: its review can't be read (%s)", entry.labelled.item.file_name, error)
+            return row[0], decisions.Review()
 
-    def _head(self) -> dict[str, Any]:
+    def _head(self, contents: Contents) -> dict[str, Any]:
         """What the index says of the config as it is now."""
         config = self.config
         settings = config.filter
@@ -242,7 +250,7 @@ class Session:
             "can_save": self._path is not None and not self.read_only,
             "config": str(self._path) if self._path else None,
             "visual": None if self.read_only else _visual(config),
-            "failed": self._current().failed,
+            "failed": contents.failed,
             "classes": [
                 {
                     "name": category.name,
@@ -261,9 +269,9 @@ class Session:
             },
         }
 
-    def _shown_reviews(self) -> dict[str, Any]:
+    def _shown_reviews(self, contents: Contents) -> dict[str, Any]:
         """Every review of an image of the index with its place among the present answers, by digest."""
-        entries = {entry.labelled.image: entry for entry in self._current().entries}
+        entries = {entry.labelled.image: entry for entry in contents.entries}
         names = {category.name for category in self._run.categories}
         found: dict[str, Any] = {}
         for image, (revision, document) in self._run.store.reviews().items():
@@ -272,43 +280,20 @@ class Session:
                 continue
             key = (revision, entry.digest)
             if self._reviews.get(image, (None,))[0] != key:
-                matched = placed(document, glances.numbered(entry.ids), names)
-                if matched is None:
-                    stored, answers = self._stored(entry), self._answers(entry)
-                    shown_now = orjson.Fragment(orjson.dumps(shown(stored, answers)))
-                else:
-                    shown_now = {"revision": revision, "review": orjson.Fragment(document), **matched}
-                self._reviews[image] = key, shown_now
+                self._reviews[image] = key, self._shown_review(entry, revision, document, names)
             found[image.hex()] = self._reviews[image][1]
         return found
 
-
-class _Build(threading.Thread):
-    """Makes the contents of a session anew, with a store of its own."""
-
-    def __init__(self, session: Session) -> None:
-        super().__init__(name="autolabel-index", daemon=True)
-        self.progress = 0.0
-        self.error: AutolabelError | None = None
-        self._session = session
-
-    def run(self) -> None:
-        """Build, and hand the contents over."""
-        session = self._session
-        before = session._contents  # noqa: SLF001
-        order = {e.labelled.item.file_name: i for i, e in enumerate(before.entries)} if before else {}
+    def _shown_review(
+        self, entry: Entry, revision: int, document: bytes, names: Collection[str]
+    ) -> dict[str, Any]:
+        matched = placed(document, glances.numbered(entry.ids), names)
+        if matched is not None:
+            return {"revision": revision, "review": orjson.Fragment(document), **matched}
         try:
-            with Store(session._run.store.path) as store:
-                session._contents = build(session.config, session._run.asked, store, order, self._told)
-        except AutolabelError as error:
-            self.error = error
-        except Exception as error:  # it must be told, not lost with the thread
-            self.error = Problem(redact(f"the index can't be made ({type(error).__name__}: {error})"))
-
-    def _told(self, progress: float) -> None:
-        if self._session._closed.is_set():
-            raise Problem("the review is closing")
-        self.progress = progress
+            return shown(self._stored(entry), self._answers(entry))
+        except Changed:  # since the index was made: the page will be told when it asks for them
+            return shown(self._stored(entry), Answers([], [], "", (0, 0), self._run.categories))
 
 
 def _changed(entry: Labelled) -> Changed:
