@@ -10,11 +10,10 @@ from hashlib import blake2b
 
 import numpy as np
 import orjson
-import shapely
-from numpy.typing import NDArray
 
 from autolabel import decisions
-from autolabel.geometry.overlap import Shapes
+from autolabel.geometry.rle import measure
+from autolabel.geometry.shared import shared_pixels
 from autolabel.pipeline.question import Question
 from autolabel.store import Store
 from autolabel.types import Detection, ImageItem, Prompt
@@ -73,15 +72,16 @@ def make(detections: Sequence[Detection], prompts: Sequence[Prompt]) -> Glance:
     """The figures of an image's answers, whose `prompt` is the key of one of `prompts`."""
     places = {prompt.key: place for place, prompt in enumerate(prompts)}
     ids = decisions.instance_ids(detections)
-    shapes = Shapes([d.mask for d in detections])
-    first, second, shared = _pairs(shapes)
+    masks = [d.mask for d in detections]
+    areas, _ = measure(masks)
+    first, second, shared = shared_pixels(masks, areas)
     scores = [np.nan if d.confidence is None else d.confidence for d in detections]
     return Glance(
         len(detections),
         len(first),
         decisions.answers_digest(ids),
         np.array(scores, "<f8").tobytes(),
-        shapes.areas.astype("<u4").tobytes(),
+        areas.astype("<u4").tobytes(),
         np.array([places[d.prompt] for d in detections], "<u2").tobytes(),
         bytes.fromhex("".join(text.partition("~")[0] for text in ids)),
         first.astype("<u4").tobytes(),
@@ -130,27 +130,3 @@ def keep(
     glance = make(found, prompts)
     store.put_glance(image, question_digest(asked, item, prompts), pack(glance))
     return glance
-
-
-def _pairs(shapes: Shapes) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """The pairs of masks that share pixels, the first before the second, and how many they share."""
-    boxes = shapes.boxes_xyxy
-    first, second = _boxes_meet(boxes)
-    low = np.maximum(boxes[first, :2], boxes[second, :2])
-    high = np.minimum(boxes[first, 2:], boxes[second, 2:])
-    meet = (low < high).all(axis=1)  # not at their edges alone
-    first, second = first[meet], second[meet]
-    if not first.size:
-        return first, second, first
-    shared = shapes.intersections(first, second)
-    some = shared > 0
-    return first[some], second[some], shared[some]
-
-
-def _boxes_meet(boxes_xyxy: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    tree = shapely.STRtree(shapely.box(*boxes_xyxy.T))
-    first, second = tree.query(tree.geometries)
-    ahead = first < second
-    first, second = first[ahead], second[ahead]
-    order = np.lexsort((second, first))
-    return first[order], second[order]
