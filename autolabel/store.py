@@ -1,4 +1,4 @@
-"""The run's memory, one SQLite file: kept answers with their bodies, failures and split assignments.
+"""The run's memory, one SQLite file: kept answers with their bodies, failures, splits and reviews.
 
 A row of `answers` is one prompt on one image, keyed by what was asked (content, prompt, source), never by
 a file's name. WAL with one commit per image: a killed process loses nothing that was written, and a commit
@@ -20,7 +20,7 @@ import zstandard
 from autolabel.errors import OutputError
 from autolabel.types import RLE, Detection
 
-VERSION = 2
+VERSION = 3
 StoreError = sqlite3.Error  # what any call here may raise: a full disk, a damaged file
 _SCHEMA = """
 CREATE TABLE files (
@@ -43,9 +43,14 @@ CREATE TABLE pending (
     image BLOB, source TEXT, prompt TEXT, reason TEXT, body INTEGER REFERENCES bodies (id),
     PRIMARY KEY (image, source, prompt)
 ) WITHOUT ROWID;
+CREATE TABLE reviews (
+    image BLOB, revision INTEGER, at TEXT, document BLOB, PRIMARY KEY (image, revision)
+) WITHOUT ROWID;
+CREATE TABLE glances (image BLOB PRIMARY KEY, question BLOB, data BLOB);
 CREATE TABLE splits (image BLOB PRIMARY KEY, split TEXT) WITHOUT ROWID;
 CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 """
+_SINCE = {"pending": 2, "reviews": 3, "glances": 3}  # tables that the first layout did not have
 WHOLE_IMAGE = ""  # stands for the prompt where a failure is the image's own
 
 
@@ -226,6 +231,7 @@ class Store:
         `afresh` forgets all that was kept of the image before: what costs nothing is as its source says now.
         """
         with self.transaction():
+            self._db.execute("DELETE FROM glances WHERE image = ?", (image,))
             for table in ("answers", "failures") if afresh else ():
                 self._db.execute(
                     f"DELETE FROM {table} WHERE image = ? AND source = ?",  # noqa: S608  (a constant)
@@ -257,6 +263,52 @@ class Store:
                 "DELETE FROM pending WHERE image = ? AND source = ? AND prompt = ?",
                 [(image, source, prompt) for prompt in prompts],
             )
+
+    def review(self, image: bytes) -> tuple[int, bytes] | None:
+        """The revision and the document of what is decided about an image."""
+        row = self._db.execute(
+            "SELECT revision, document FROM reviews WHERE image = ? ORDER BY revision DESC LIMIT 1", (image,)
+        ).fetchone()
+        return (row[0], zstandard.decompress(row[1])) if row else None
+
+    def reviewed(self) -> set[bytes]:
+        """The images that something was ever decided about."""
+        return {image for (image,) in self._db.execute("SELECT DISTINCT image FROM reviews")}
+
+    def reviews(self) -> dict[bytes, tuple[int, bytes]]:
+        """`review` of every image."""
+        rows = self._db.execute("SELECT image, max(revision), document FROM reviews GROUP BY image")
+        return {image: (revision, zstandard.decompress(document)) for image, revision, document in rows}
+
+    def put_review(self, image: bytes, document: bytes, at: str, *, base: int) -> int | None:
+        """Keep a document that was made from revision `base` (0: from none), and return its own revision.
+
+        None, and nothing is kept, where another one came meanwhile. Older revisions stay.
+        """
+        with self.transaction():
+            (now,) = self._db.execute(
+                "SELECT coalesce(max(revision), 0) FROM reviews WHERE image = ?", (image,)
+            ).fetchone()
+            if now != base:
+                return None
+            row = (image, base + 1, at, _deflate(document))
+            self._db.execute("INSERT INTO reviews VALUES (?, ?, ?, ?)", row)
+        return base + 1
+
+    def glance(self, image: bytes, question: bytes) -> bytes | None:
+        """The figures of an image's answers that `put_glance` kept, if its answers are still the same."""
+        row = self._db.execute(
+            "SELECT data FROM glances WHERE image = ? AND question = ?", (image, question)
+        ).fetchone()
+        return row[0] if row else None
+
+    def glances(self) -> Iterator[tuple[bytes, bytes, bytes]]:
+        """Yield image, question and figures of all images that have some."""
+        yield from self._db.execute("SELECT image, question, data FROM glances")
+
+    def put_glance(self, image: bytes, question: bytes, data: bytes) -> None:
+        """Keep figures that were made of an image's answers to a question, until other answers come."""
+        self._db.execute("INSERT OR REPLACE INTO glances VALUES (?, ?, ?)", (image, question, data))
 
     def splits(self) -> dict[bytes, str]:
         """Image content to split, for every image that was ever assigned."""
@@ -317,8 +369,9 @@ class Store:
             (tables,) = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()
             if version == 0 and tables:
                 raise OutputError(f"{path} is a database of another program; choose another `run`")
-            if version == 1:
-                self._db.execute(next(text for text in _SCHEMA.split(";\n") if "TABLE pending" in text))
+            if 0 < version < VERSION:
+                for table in (name for name, since in _SINCE.items() if since > version):
+                    self._db.execute(next(text for text in _SCHEMA.split(";\n") if f"TABLE {table} " in text))
                 self._db.execute(f"PRAGMA user_version = {VERSION}")
             elif version not in (0, VERSION):
                 raise OutputError(

@@ -158,3 +158,23 @@ def test_an_unwritable_place_is_named(tmp_path):
     blocked.write_text("")
     with pytest.raises(OutputError, match="choose another `run`"):
         Store(Path(os.fspath(blocked)) / "answers.sqlite")
+
+
+def test_reviews_are_a_history_that_nobody_overwrites(store):
+    """A document is kept only over the revision it was made from; the newest one counts."""
+    assert store.review(b"i") is None
+    assert store.put_review(b"i", b"{}", "t", base=0) == 1
+    assert store.put_review(b"i", b"[]", "t", base=0) is None
+    assert store.put_review(b"i", b"[1]", "t", base=1) == 2
+    assert store.review(b"i") == (2, b"[1]")
+    assert store.reviews() == {b"i": (2, b"[1]")}
+    assert store.reviewed() == {b"i"}
+
+
+def test_figures_of_answers_go_with_the_answers(store):
+    """What was derived from an image's answers is gone when other answers come."""
+    store.put_glance(b"i", b"q", b"data")
+    assert store.glance(b"i", b"q") == b"data"
+    assert store.glance(b"i", b"other") is None
+    store.put(b"i", "s", (4, 3), [exchange("cat")])
+    assert store.glance(b"i", b"q") is None

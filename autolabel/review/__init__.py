@@ -1,1 +1,1 @@
-"""The visual review: one front end for a page, a notebook and a file."""
+"""The review: every label looked at, judged and corrected, on a page, in a notebook, in one file."""

@@ -76,11 +76,10 @@ def shown(stored: tuple[int, Review], answers: Answers) -> dict[str, Any]:
     """What a page gets of a kept review: revision, document, and the place of each decision."""
     revision, review = stored
     applied = decisions.apply(review, answers.detections, answers.categories)
-    lost = [i for i, d in enumerate(review.instances) if any(d is other for other in applied.lost)]
     return {
         "revision": revision,
         "review": decisions.to_json(review),
-        "lost": lost,
+        "lost": list(applied.lost),
         "matched": list(applied.matched),
     }
 

@@ -1,0 +1,137 @@
+// Decisions as values: each function takes what is decided about an image and gives what is decided then.
+
+/** @typedef {import("./types.js").Decision} Decision */
+/** @typedef {import("./types.js").Origin} Origin */
+/** @typedef {import("./types.js").Review} Review */
+/** @typedef {import("./types.js").Sheet} Sheet */
+/** @typedef {import("./types.js").State} State */
+
+/** @typedef {{local: number, origin: Origin} | {k: number}} Target  an answer, or a decision by its place */
+
+/** @type {Sheet} */
+export const UNDECIDED = {
+  revision: 0,
+  review: { verdict: null, made_on: "", at: "", instances: [] },
+  lost: [],
+  matched: [],
+};
+
+/**
+ * @param {Sheet} sheet
+ * @param {Decision[]} instances
+ * @param {(number | null)[]} matched
+ * @returns {Sheet}
+ */
+function withInstances(sheet, instances, matched) {
+  return { ...sheet, review: { ...sheet.review, instances }, matched };
+}
+
+/**
+ * Decide about an answer, or decide otherwise.
+ *
+ * @param {Sheet} sheet
+ * @param {Target} target
+ * @param {Partial<Decision>} change
+ * @returns {Sheet}
+ */
+export function decided(sheet, target, change) {
+  const { instances } = sheet.review;
+  const k = "k" in target ? target.k : sheet.matched.indexOf(target.local);
+  if (k >= 0) {
+    const changed = { ...instances[k], ...change, at: "" };
+    return withInstances(sheet, instances.map((d, i) => (i === k ? changed : d)), sheet.matched);
+  }
+  const { origin, local } = /** @type {{local: number, origin: Origin}} */ (target);
+  /** @type {Decision} */
+  const made = { origin, verdict: "accepted", category: null, counts: null, how: "", at: "", ...change };
+  return withInstances(sheet, [...instances, made], [...sheet.matched, local]);
+}
+
+/**
+ * Add an instance that no answer has.
+ *
+ * @param {Sheet} sheet
+ * @param {string} category
+ * @param {string} counts
+ * @param {string} how
+ * @returns {Sheet}
+ */
+export function added(sheet, category, counts, how) {
+  /** @type {Decision} */
+  const made = { origin: null, verdict: "accepted", category, counts, how, at: "" };
+  return withInstances(sheet, [...sheet.review.instances, made], [...sheet.matched, null]);
+}
+
+/**
+ * Take a decision back: the answer is undecided again, what was added is gone.
+ *
+ * @param {Sheet} sheet
+ * @param {number} k
+ * @returns {Sheet}
+ */
+export function withdrawn(sheet, k) {
+  const lost = sheet.lost.filter((i) => i !== k).map((i) => (i > k ? i - 1 : i));
+  const left = withInstances(
+    sheet,
+    sheet.review.instances.filter((_, i) => i !== k),
+    sheet.matched.filter((_, i) => i !== k),
+  );
+  return { ...left, lost };
+}
+
+/**
+ * Keep a decision whose answer is gone, as an instance of its own.
+ *
+ * @param {Sheet} sheet
+ * @param {number} k
+ * @returns {Sheet}
+ */
+export function restored(sheet, k) {
+  const { origin, category, counts, how } = sheet.review.instances[k];
+  return added(
+    withdrawn(sheet, k),
+    /** @type {string} */ (category ?? origin?.category),
+    /** @type {string} */ (counts ?? origin?.counts),
+    how,
+  );
+}
+
+/**
+ * Judge the whole image; `answers` says which answers it was judged by.
+ *
+ * @param {Sheet} sheet
+ * @param {"accepted" | "rejected" | null} verdict
+ * @param {string} answers
+ * @returns {Sheet}
+ */
+export function judgedImage(sheet, verdict, answers) {
+  return { ...sheet, review: { ...sheet.review, verdict, made_on: verdict ? answers : "", at: "" } };
+}
+
+/**
+ * @param {Sheet} sheet
+ * @param {string} answers
+ * @returns {State}
+ */
+export function stateOf(sheet, answers) {
+  const { verdict, made_on, instances } = sheet.review;
+  if (verdict === "rejected") return "rejected";
+  if (verdict === "accepted" && made_on === answers) return "accepted";
+  return verdict || instances.length ? "edited" : "new";
+}
+
+/**
+ * Whether two reviews say the same, whenever it was said.
+ *
+ * @param {Review} one
+ * @param {Review} other
+ */
+export function sayTheSame(one, other) {
+  const bare = (/** @type {Review} */ review) =>
+    JSON.stringify([
+      review.verdict,
+      review.made_on,
+      review.instances.map((d) => [d.origin?.id ?? "", d.verdict, d.category, d.counts, d.how]),
+    ]);
+  return bare(one) === bare(other);
+}
