@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autolabel.cli import datasets
+from autolabel.cli import datasets, reviewing
+from autolabel.cli.configs import config_file as _config_file
 from autolabel.cli.outcome import exit_codes, finish
 from autolabel.errors import UsageError
 from autolabel.version import __version__
@@ -210,17 +211,9 @@ def preview(
             typer.echo(f"drew {images} images: {path}")
 
 
+app.command()(reviewing.review)
 app.command()(datasets.check)
 app.command()(datasets.convert)
-
-
-def _config_file(path: str, overrides: list[str] | None) -> "Config":
-    from autolabel.config import load_config  # noqa: PLC0415
-
-    if Path(path).is_dir():
-        own = f"runs/{Path(path).resolve().name}/config.yaml"
-        raise UsageError(f"{path} is a folder, and a config is needed here; that of its own run is {own}")
-    return load_config(path, overrides or ())
 
 
 def _config(

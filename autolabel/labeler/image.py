@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from threading import Event, Semaphore
 
+from autolabel import thumbs
 from autolabel.backends.base import Answer, Backend, Limits, Queued
 from autolabel.config import redact
 from autolabel.errors import ImageError, StopRun
@@ -43,17 +44,19 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """An image whose content is `image` (a digest), and what it still needs."""
+    """An image whose content is `image` (a digest), what it still needs, and whether that is a thumb too."""
 
     item: ImageItem
     image: bytes
     asks: tuple[Ask, ...]
+    thumb: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
     """What came of a task. `refusal` is equal for images that failed at the host for one cause; `stop` ends
-    the run; `stale` says that the file's content is not `task.image`.
+    the run; `stale` says that the file's content is not `task.image`. `thumb` is a small JPEG, where the task
+    asked for one and it could be made.
     """
 
     task: Task
@@ -62,6 +65,7 @@ class Record:
     refusal: str | None = None
     stop: StopRun | None = None
     stale: bool = False
+    thumb: bytes | None = None
 
     @property
     def reason(self) -> str | None:
@@ -107,7 +111,7 @@ class Labeler:
                     return Record(task, wh, tuple(exchanges), refusal=refusal)
         except StopRun as stop:
             return Record(task, wh, tuple(exchanges), stop=stop)
-        return Record(task, wh, tuple(exchanges))
+        return Record(task, wh, tuple(exchanges), thumb=_thumb(task, data, info))
 
     def _talks(
         self, task: Task, data: bytes, info: images.Info
@@ -228,6 +232,17 @@ def to_frame(detections: Iterable[Detection], wh: tuple[int, int]) -> Iterator[D
     size = (wh[1], wh[0])
     for detection in detections:
         yield replace(detection, mask=rle.scale(detection.mask, size))
+
+
+def _thumb(task: Task, data: bytes, info: images.Info) -> bytes | None:
+    """The thumb that a task asks for; what goes wrong with it is no trouble of the image."""
+    if not task.thumb:
+        return None
+    try:
+        return thumbs.make(data, info)
+    except Exception:  # a bug too: the answers are paid for
+        log.debug("no thumb of %s", task.item.file_name, exc_info=True)
+        return None
 
 
 def _failed(task: Task, reason: str) -> Record:

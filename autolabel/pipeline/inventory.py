@@ -18,6 +18,7 @@ from autolabel.store import WHOLE_IMAGE, Exchange, FileRow, Store
 from autolabel.types import FrameItem, ImageItem, LostItem, Prompt
 
 STORE = "answers.sqlite"
+THUMBS = "thumbs.sqlite"
 _TOGETHER = 500  # images that are looked up in the store at once
 
 
@@ -200,6 +201,11 @@ def why_unanswered(
 def store_path(config: Config) -> Path:
     """Where the run's answers are kept."""
     return Path(config.run) / STORE
+
+
+def thumbs_path(config: Config) -> Path:
+    """Where the run's thumbs are; they may be deleted."""
+    return Path(config.run) / THUMBS
 
 
 def check_run(config: Config) -> None:

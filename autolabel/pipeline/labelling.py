@@ -28,6 +28,7 @@ from autolabel.labeler import (
     Task,
 )
 from autolabel.labeler.talk import INTERRUPTED
+from autolabel.pipeline import glances
 from autolabel.pipeline.asking import Asking, Journal, Line, open_line
 from autolabel.pipeline.inventory import (
     all_answered,
@@ -36,6 +37,7 @@ from autolabel.pipeline.inventory import (
     new_first,
     select,
     store_path,
+    thumbs_path,
     whole_answers,
     why_unanswered,
 )
@@ -43,6 +45,7 @@ from autolabel.pipeline.question import Question, check_items, question
 from autolabel.pipeline.signals import interruptible
 from autolabel.pipeline.summary import Summary
 from autolabel.store import FileRow, Store, StoreError
+from autolabel.thumbs import Thumbs
 from autolabel.types import FrameItem, ImageItem, Prompt
 
 log = logging.getLogger(__name__)
@@ -81,7 +84,9 @@ def label(
         store = stack.enter_context(Store(store_path(config)))
         stack.enter_context(store.exclusive("label"))
         interrupted = stack.enter_context(interruptible(stop))
-        job = _Job(config, items, asked, store, lines, stop, retry_unclear)
+        thumbs = Thumbs(thumbs_path(config))
+        stack.callback(thumbs.close)
+        job = _Job(config, items, asked, store, thumbs, lines, stop, retry_unclear)
         with job.progress:
             try:
                 job.work()
@@ -114,6 +119,7 @@ class _Job:
         items: Sequence[ImageItem],
         asked: Question,
         store: Store,
+        thumbs: Thumbs,
         lines: Sequence[Line],
         stop: threading.Event,
         retry_unclear: bool,
@@ -121,6 +127,7 @@ class _Job:
         self._items = items
         self._asked = asked
         self._store = store
+        self._thumbs = thumbs
         self._lines = {line.asked.source: line for line in lines}
         self._free = any(asker.limits.free for asker in asked.askers)
         self._priced = all(asker.limits.price_per_request is not None for asker in asked.askers)
@@ -210,7 +217,7 @@ class _Job:
             self._count(item, row, prompts)
             return None
         self._under_way.add(row.image)
-        return Task(item, row.image, asks)
+        return Task(item, row.image, asks, thumb=not self._thumbs.has(row.image))
 
     def _keep(self, record: Record) -> None:
         """Store what came, in this thread, then look whether the run has to end."""
@@ -229,9 +236,22 @@ class _Job:
                 self._fail(task.item, record.reason)
             else:
                 row = FileRow(task.image, *record.wh)
-                self._count(task.item, row, self._asked.prompts(task.item.file_name, record.wh))
+                prompts = self._asked.prompts(task.item.file_name, record.wh)
+                self._count(task.item, row, prompts)
+                self._glance(task.item, task.image, prompts)
+            if record.thumb is not None:
+                self._thumbs.put(task.image, record.thumb)
         if self._again or not self._free:
             self._under_way.discard(task.image)
+
+    def _glance(self, item: ImageItem, image: bytes, prompts: Sequence[Prompt]) -> None:
+        """Keep what the review counts by. It can be made later too, so a bug in it is no trouble here."""
+        try:
+            glances.keep(self._store, self._asked, item, image, prompts)
+        except StoreError:
+            raise
+        except Exception:  # what was answered is kept already
+            log.debug("no glance of %s", item.file_name, exc_info=True)
 
     def _track(self, items: Sequence[ImageItem]) -> None:
         """Ask about whole clips; their frames are looked at afterwards, as all images are."""
@@ -262,6 +282,8 @@ class _Job:
         with self._store.transaction():
             for place, exchange in record.exchanges:
                 self._store.put(task.images[place], exchange.source, wh, [exchange])
+        for frame, image in zip(task.frames, task.images, strict=True):
+            self._glance(frame, image, self._asked.prompts(frame.file_name, wh))
         if record.stop is not None:
             self.stopped = self.stopped or record.stop
             self._stop.set()

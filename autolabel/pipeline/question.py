@@ -146,6 +146,11 @@ def check_items(asked: Question, items: Iterable[ImageItem]) -> None:
             raise ConfigError(f"{name} takes videos only, and {item.file_name} is an image; choose another")
 
 
+def visual_asker(config: Config, kinds: set[str]) -> Asked:
+    """Who answers a prompt of these kinds that is given by hand. Raises ConfigError."""
+    return _asked(config, _visual_backend(config, kinds))
+
+
 def _visual_backend(config: Config, kinds: set[str]) -> BackendConfig:
     """Who answers these kinds: as configured, else the backend where it takes them, else GrabCut."""
     if config.visual is not None:

@@ -1,0 +1,315 @@
+"""A review of one run, for whoever shows it: the page's server, the widget and the report.
+
+Every method may be called from any thread. What goes wrong is a Problem with one sentence.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from autolabel import decisions, thumbs
+from autolabel.config import Config
+from autolabel.errors import ConfigError, ImageError
+from autolabel.pipeline import glances
+from autolabel.pipeline.inventory import thumbs_path
+from autolabel.pipeline.question import visual_asker
+from autolabel.pipeline.results import Labelled, Run
+from autolabel.review import pictures
+from autolabel.review.building import Building
+from autolabel.review.contents import Contents, Entry, build
+from autolabel.review.deciding import Answers, checked, placed, shown
+from autolabel.review.pointing import Pointing, prompt_of
+from autolabel.review.problems import Changed, NotFound, Preparing, ReadOnly, Refused
+from autolabel.review.saving import save_thresholds
+from autolabel.store import Store
+
+log = logging.getLogger(__name__)
+
+VERSION = 1  # of the index
+MOST_IMAGES = 200  # of one call of `images`
+_DECODED_AT_ONCE = 4
+_AT_ONCE_S = 2.0  # how long an index may take to come at once
+
+
+class Session:
+    """An open review. Close it, or use it as a context manager."""
+
+    def __init__(
+        self,
+        config: Config,
+        config_path: Path | None = None,
+        *,
+        overrides: Sequence[str] = (),
+        read_only: bool = False,
+    ) -> None:
+        """Open the run of `config`, which was read from `config_path` with `overrides`, if from a file.
+
+        Raises InputError where nothing was labelled yet.
+        """
+        self.read_only = read_only
+        self.config = config
+        self._path = config_path
+        self._overrides = tuple(overrides)
+        self._run = Run(config)
+        self._lock = threading.RLock()  # of the run's store, and of all that is below
+        self._thumbs = thumbs.Thumbs(thumbs_path(config))
+        self._thumbs_lock = threading.Lock()
+        self._decoding = threading.Semaphore(_DECODED_AT_ONCE)
+        self._pointing = Pointing(config)
+        self._pointing_lock = threading.Lock()
+        self._contents: Contents | None = None
+        self._reviews: dict[bytes, tuple[tuple[int, str], Any]] = {}  # what the index shows of each
+        self._building: Building | None = None
+        self._begin()
+
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End what is under way, and close the run."""
+        if self._building is not None:
+            self._building.stop()
+            self._building.join()
+        self._pointing.stop()
+        with self._pointing_lock:
+            self._pointing.close()
+        with self._thumbs_lock:
+            self._thumbs.close()
+        with self._lock:
+            self._run.__exit__()
+
+    def index(self, *, wait: bool = True) -> bytes:
+        """What the page begins with, as JSON, of the run as it is now.
+
+        Unless it may `wait`, Preparing is raised where figures of many images have to be made first.
+        Images that are still there keep their numbers.
+        """
+        with self._lock:
+            building = self._building or self._begin()
+        building.join(None if wait else _AT_ONCE_S)
+        if building.is_alive():
+            raise Preparing(building.progress)
+        with self._lock:
+            if self._building is building:
+                self._building = None  # the next call looks again
+            contents = self._contents = building.result()
+            reviews = self._shown_reviews(contents)
+            return orjson.dumps(self._head(contents) | dict(contents.columns) | {"reviews": reviews})
+
+    def images(self, numbers: Sequence[int]) -> list[dict[str, Any]]:
+        """Ids and masks of the answered instances of some images. Raises NotFound, Refused, Changed."""
+        if len(numbers) > MOST_IMAGES:
+            raise Refused(f"{len(numbers)} images at once; ask for {MOST_IMAGES} at most")
+        return [self._image(number) for number in numbers]
+
+    def digest(self, number: int) -> bytes:
+        """The content of an image, as a digest."""
+        return self._entry(number).labelled.image
+
+    def thumb(self, number: int) -> bytes:
+        """A small JPEG of an image: kept, or made of its file now. Raises NotFound, Refused, Changed."""
+        entry = self._entry(number).labelled
+        with self._thumbs_lock:
+            kept = self._thumbs.get(entry.image)
+        if kept is not None:
+            return kept
+        with self._decoding:
+            data, info = pictures.read(entry)
+            try:
+                made = thumbs.make(data, info)
+            except ImageError as error:
+                raise Refused(f"{entry.item.file_name} {error}") from None
+        with self._thumbs_lock:
+            self._thumbs.put(entry.image, made)
+        return made
+
+    def picture(self, number: int) -> tuple[bytes, str]:
+        """An image at full size, upright, and its media type. Raises NotFound, Refused, Changed."""
+        entry = self._entry(number).labelled
+        with self._decoding:
+            return pictures.shown(entry)
+
+    def decide(self, number: int, image: str, base: int, document: object) -> dict[str, Any]:
+        """Put a review in place of the one with revision `base` (0: none yet) of the image `image` (hex).
+
+        Returns what is kept then, "ok" saying whether it is this one. Raises ReadOnly, NotFound, Refused, and
+        Changed where the answers are no longer those of the index.
+        """
+        if self.read_only:
+            raise ReadOnly("the review is open for reading only")
+        entry = self._entry(number)
+        if image != entry.labelled.image.hex():
+            raise Refused(f"image {number} is of another content; reload")
+        with self._lock:
+            answers = self._answers(entry)
+            stored = self._stored(entry)
+            if stored[0] != base:
+                return {"ok": False} | shown(stored, answers)
+            review = checked(document, answers, stored[1])
+            data = orjson.dumps(decisions.to_json(review))
+            revision = self._run.store.put_review(entry.labelled.image, data, review.at, base=base)
+            if revision is None:  # another process came between
+                return {"ok": False} | shown(self._stored(entry), answers)
+            return {"ok": True} | shown((revision, review), answers)
+
+    def mask(self, number: int, prompt: object) -> dict[str, str]:
+        """The mask of what a box or points show: {"counts"}. It may be paid for. Raises as `decide` does."""
+        if self.read_only:
+            raise ReadOnly("the review is open for reading only")
+        entry = self._entry(number)
+        wanted = prompt_of(prompt, self._run.categories)
+        question = glances.question_digest(self._run.asked, entry.labelled.item, entry.prompts)
+        with self._pointing_lock, Store(self._run.store.path) as store:
+            found = self._pointing.ask(store, entry.labelled, question, wanted)
+        return {"counts": found.counts.decode()}
+
+    def save(self, thresholds: object) -> dict[str, str]:
+        """Write thresholds into the config file: {"saved": its path}. Raises ReadOnly and Refused."""
+        if self.read_only or self._path is None:
+            raise ReadOnly("there is no config file to save to, or it is open for reading only")
+        with self._lock:
+            config = save_thresholds(self._path, self._overrides, self.config, thresholds)
+            self.config = self._run.config = config
+            self._run.categories = config.categories
+        return {"saved": str(self._path)}
+
+    def _begin(self) -> Building:
+        self._building = Building(self._build)
+        self._building.start()
+        return self._building
+
+    def _build(self, progress: Callable[[float], None]) -> Contents:
+        """The contents of the run as it is now, with a store of this thread's own."""
+        entries = self._contents.entries if self._contents else ()
+        order = {entry.labelled.item.file_name: number for number, entry in enumerate(entries)}
+        with Store(self._run.store.path) as store:
+            return build(self.config, self._run.asked, store, order, progress)
+
+    def _entry(self, number: int) -> Entry:
+        with self._lock:
+            contents = self._contents
+        if contents is None:
+            raise Preparing(self._building.progress if self._building else 0.0)
+        entries = contents.entries
+        if not 0 <= number < len(entries):
+            raise NotFound(f"there is no image {number}; reload")
+        return entries[number]
+
+    def _image(self, number: int) -> dict[str, Any]:
+        entry = self._entry(number)
+        labelled = entry.labelled
+        with self._lock:
+            found = glances.answers(
+                self._run.store, self._run.asked, labelled.item, labelled.image, entry.prompts
+            )
+        ids = decisions.instance_ids(found or ())
+        if found is None or decisions.answers_digest(ids) != entry.digest:
+            raise _changed(labelled)
+        instances = [[id_, d.mask.counts.decode()] for id_, d in zip(ids, found, strict=True)]
+        return {"n": number, "image": labelled.image.hex(), "instances": instances}
+
+    def _answers(self, entry: Entry) -> Answers:
+        """The answers to an image, which must be those of the index."""
+        try:
+            detections, _ = self._run.answers(entry.labelled)
+        except ImageError:
+            raise _changed(entry.labelled) from None
+        ids = decisions.instance_ids(detections)
+        if decisions.answers_digest(ids) != entry.digest:
+            raise _changed(entry.labelled)
+        size = (entry.labelled.height, entry.labelled.width)
+        return Answers(detections, ids, entry.digest, size, self._run.categories)
+
+    def _stored(self, entry: Entry) -> tuple[int, decisions.Review]:
+        """The revision of an image's review, 0 for none, and the review."""
+        row = self._run.store.review(entry.labelled.image)
+        if row is None:
+            return 0, decisions.Review()
+        size = (entry.labelled.height, entry.labelled.width)
+        try:
+            return row[0], decisions.from_json(orjson.loads(row[1]), size)
+        except ValueError as error:  # it stays in the history, and can be replaced
+            log.warning("%s: its review can't be read (%s)", entry.labelled.item.file_name, error)
+            return row[0], decisions.Review()
+
+    def _head(self, contents: Contents) -> dict[str, Any]:
+        """What the index says of the config as it is now."""
+        config = self.config
+        settings = config.filter
+        return {
+            "version": VERSION,
+            "title": config.run,
+            "read_only": self.read_only,
+            "can_save": self._path is not None and not self.read_only,
+            "config": str(self._path) if self._path else None,
+            "visual": None if self.read_only else _visual(config),
+            "failed": contents.failed,
+            "classes": [
+                {
+                    "name": category.name,
+                    "confidence": category.confidence,
+                    "nms_iou": category.nms_iou,
+                    "min_area": category.min_area,
+                    "max_instances": category.max_instances,
+                }
+                for category in config.categories
+            ],
+            "filter": {
+                "cross_class_iou": settings.cross_class_iou,
+                "nms_metric": settings.nms_metric,
+                "max_area": settings.max_area,
+                "floor": config.label.confidence,
+            },
+        }
+
+    def _shown_reviews(self, contents: Contents) -> dict[str, Any]:
+        """Every review of an image of the index with its place among the present answers, by digest."""
+        entries = {entry.labelled.image: entry for entry in contents.entries}
+        names = {category.name for category in self._run.categories}
+        found: dict[str, Any] = {}
+        for image, (revision, document) in self._run.store.reviews().items():
+            entry = entries.get(image)
+            if entry is None:
+                continue
+            key = (revision, entry.digest)
+            if self._reviews.get(image, (None,))[0] != key:
+                self._reviews[image] = key, self._shown_review(entry, revision, document, names)
+            found[image.hex()] = self._reviews[image][1]
+        return found
+
+    def _shown_review(
+        self, entry: Entry, revision: int, document: bytes, names: Collection[str]
+    ) -> dict[str, Any]:
+        matched = placed(document, glances.numbered(entry.ids), names)
+        if matched is not None:
+            return {"revision": revision, "review": orjson.Fragment(document), **matched}
+        try:
+            return shown(self._stored(entry), self._answers(entry))
+        except Changed:  # since the index was made: the page will be told when it asks for them
+            return shown(self._stored(entry), Answers([], [], "", (0, 0), self._run.categories))
+
+
+def _changed(entry: Labelled) -> Changed:
+    return Changed(f"the answers of {entry.item.file_name} have changed; reload the page")
+
+
+def _visual(config: Config) -> dict[str, Any] | None:
+    """Who answers boxes and points, and which of them."""
+    takes: list[str] = []
+    name = ""
+    for kind in ("boxes", "points"):
+        try:
+            asked = visual_asker(config, {kind})
+        except ConfigError:
+            continue
+        if kind in asked.limits.takes:
+            takes.append(kind)
+            name = name or asked.settings.name
+    return {"name": name, "takes": takes} if takes else None
