@@ -212,6 +212,7 @@ def preview(
 
 
 app.command()(reviewing.review)
+app.command()(reviewing.report)
 app.command()(datasets.check)
 app.command()(datasets.convert)
 

@@ -1,5 +1,6 @@
-"""The commands of the review: `review`."""
+"""The commands of the review: `review` and `report`."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -52,3 +53,31 @@ def review(
             read_only=read_only,
             open_browser=not no_browser,
         )
+
+
+def report(
+    source: Annotated[str, typer.Argument(metavar="CONFIG", help="A config file.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", help="The file to write; <run>/report.html by default.")
+    ] = None,
+    max_images: Annotated[
+        int, typer.Option("--max-images", help="A seeded sample of so many images at most.", min=1)
+    ] = 200,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a config key; repeatable."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the outcome as one JSON object on stdout.")
+    ] = False,
+) -> None:
+    """Write the review as one HTML file that opens offline, from disk."""
+    with exit_codes():
+        from autolabel.review.report import write_report  # noqa: PLC0415
+
+        written = write_report(config_file(source, overrides), output, max_images=max_images)
+        if as_json:
+            typer.echo(json.dumps({"images": written.images, "of": written.of, "output": str(written.path)}))
+            return
+        some = "" if written.images == written.of else f" of {written.of}"
+        typer.echo(f"wrote {written.path}: {written.images}{some} images, {written.size / 1e6:.1f} MB")

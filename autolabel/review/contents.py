@@ -8,15 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autolabel.config import Config
 from autolabel.errors import ImageError
 from autolabel.pipeline import glances
 from autolabel.pipeline.glances import Glance
-from autolabel.pipeline.inventory import identify, select, why_unanswered
+from autolabel.pipeline.inventory import identify, why_unanswered
 from autolabel.pipeline.question import Question
 from autolabel.pipeline.results import Labelled
 from autolabel.store import Store
-from autolabel.types import FrameItem, Prompt
+from autolabel.types import FrameItem, ImageItem, Prompt
 
 _TOGETHER = 20  # glances of one commit, when they are made here
 
@@ -50,20 +49,20 @@ class _Row:
 
 
 def build(
-    config: Config,
+    items: Sequence[ImageItem],
     asked: Question,
     store: Store,
     order: Mapping[str, int],
     progress: Callable[[float], None],
 ) -> Contents:
-    """Look through the images of a run, and make the glances that it lacks, which takes most of the time.
+    """Look through images of a run, and make the glances that it lacks, which takes most of the time.
 
     Images stand in the `order` of their names where they have one, and new ones after these. `progress` is
     told the share that is done, and may raise to end it.
     """
     failed = 0
     rows: list[_Row] = []
-    for row in _rows(config, asked, store):
+    for row in _rows(items, asked, store):
         if row is None:
             failed += 1
         else:
@@ -80,12 +79,12 @@ def build(
     return Contents(entries, failed + len(rows) - len(whole), _columns(asked, whole, store.splits()))
 
 
-def _rows(config: Config, asked: Question, store: Store) -> Iterator[_Row | None]:
+def _rows(items: Sequence[ImageItem], asked: Question, store: Store) -> Iterator[_Row | None]:
     """Yield every image with its kept glance, if there is one; None for an image without a whole answer."""
     kept = {image: (question, data) for image, question, data in store.glances()}
     digests: dict[int, bytes] = {}  # of the prompts that images share
     sides: dict[int, int] = {}  # images share their few numbers, which takes less memory
-    for item in select(config):
+    for item in items:
         try:
             row = identify(store, item)
             prompts = asked.prompts(item.file_name, (row.width, row.height))

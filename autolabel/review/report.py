@@ -11,7 +11,7 @@ import orjson
 
 from autolabel.config import Config
 from autolabel.errors import InputError, OutputError
-from autolabel.pipeline.inventory import sample, select
+from autolabel.pipeline.inventory import sample
 from autolabel.pipeline.results import Run
 from autolabel.review import bundle
 from autolabel.review.session import MOST_IMAGES, Session

@@ -15,7 +15,7 @@ from autolabel import decisions, thumbs
 from autolabel.config import Config
 from autolabel.errors import ConfigError, ImageError
 from autolabel.pipeline import glances
-from autolabel.pipeline.inventory import thumbs_path
+from autolabel.pipeline.inventory import select, thumbs_path
 from autolabel.pipeline.question import visual_asker
 from autolabel.pipeline.results import Labelled, Run
 from autolabel.review import pictures
@@ -26,6 +26,7 @@ from autolabel.review.pointing import Pointing, prompt_of
 from autolabel.review.problems import Changed, NotFound, Preparing, ReadOnly, Refused
 from autolabel.review.saving import save_thresholds
 from autolabel.store import Store
+from autolabel.types import ImageItem
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +46,11 @@ class Session:
         *,
         overrides: Sequence[str] = (),
         read_only: bool = False,
+        items: Sequence[ImageItem] | None = None,
     ) -> None:
         """Open the run of `config`, which was read from `config_path` with `overrides`, if from a file.
+
+        `items` are the images to be shown, where that is not all.
 
         Raises InputError where nothing was labelled yet.
         """
@@ -54,7 +58,8 @@ class Session:
         self.config = config
         self._path = config_path
         self._overrides = tuple(overrides)
-        self._run = Run(config)
+        self._run = Run(config, items)
+        self._items = items
         self._lock = threading.RLock()  # of the run's store, and of all that is below
         self._thumbs = thumbs.Thumbs(thumbs_path(config))
         self._thumbs_lock = threading.Lock()
@@ -190,7 +195,7 @@ class Session:
         entries = self._contents.entries if self._contents else ()
         order = {entry.labelled.item.file_name: number for number, entry in enumerate(entries)}
         with Store(self._run.store.path) as store:
-            return build(self.config, self._run.asked, store, order, progress)
+            return build(self._items or select(self.config), self._run.asked, store, order, progress)
 
     def _entry(self, number: int) -> Entry:
         with self._lock:

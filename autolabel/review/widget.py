@@ -1,10 +1,9 @@
-"""The review in a notebook: the page's front end, answered by the kernel. The only module that imports anywidget."""
+"""The review in a notebook: the page's front end, answered by the kernel. Only here is anywidget imported."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import orjson
 
 from autolabel.config import Config
 from autolabel.errors import UsageError
@@ -16,16 +15,17 @@ try:
     import anywidget
 except ImportError:
     raise UsageError(
-        "the review in a notebook needs anywidget: pip install 'autolabel-sam3[notebook]', and restart the kernel"
+        "the review in a notebook needs anywidget: pip install 'autolabel-sam3[notebook]', then restart it"
     ) from None
 
 log = logging.getLogger(__name__)
 
 
-class ReviewWidget(anywidget.AnyWidget):
-    """Shows a run, and answers what its front end asks: messages {id, method, given} with {id, result | error}.
+class ReviewWidget(anywidget.AnyWidget):  # type: ignore[misc]
+    """Shows a run, and answers what its front end asks.
 
-    Pictures, and the index, travel as bytes beside the message.
+    A message is {id, method, given}, its answer {id, result} or {id, error}; pictures, and the index, travel as
+    bytes beside it.
     """
 
     _esm = bundle.script()
@@ -34,7 +34,7 @@ class ReviewWidget(anywidget.AnyWidget):
     def __init__(self, session: Session) -> None:
         super().__init__()
         self._session = session
-        self._methods = {
+        self._methods: dict[str, Callable[..., tuple[Any, bytes | None]]] = {
             "index": self._index,
             "images": lambda numbers: (session.images(numbers), None),
             "thumb": lambda number: ({"type": "image/jpeg"}, session.thumb(number)),
@@ -50,7 +50,7 @@ class ReviewWidget(anywidget.AnyWidget):
             result, data = self._methods[message["method"]](*message["given"])
         except Problem as problem:
             self.send({"id": message.get("id"), "error": str(problem)})
-        except Exception as error:  # whatever it is, the page has to hear of it  # noqa: BLE001
+        except Exception as error:  # whatever it is, the page has to hear of it
             log.debug("unexpected error", exc_info=True)
             self.send({"id": message.get("id"), "error": f"unexpected {type(error).__name__}: {error}"})
         else:
