@@ -68,7 +68,10 @@ def test_the_token_becomes_a_cookie_that_scripts_and_other_sites_do_not_get(page
     assert page.token.lower() not in cookie
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:{port}", "127.0.0.1:1", "127.0.0.1", "", "localhost.evil.example:{port}"])
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "evil.example:{port}", "127.0.0.1:1", "127.0.0.1", "", "localhost.evil.example:{port}"],
+)
 def test_a_foreign_host_name_gets_nothing(page, host):
     """DNS rebinding: a name that leads here but is not ours is refused, with the right cookie and token."""
     host = host.format(port=page.port)
@@ -83,7 +86,9 @@ def test_localhost_is_as_good_as_its_number(page):
 
 
 @pytest.mark.parametrize(("method", "path"), CHANGES)
-@pytest.mark.parametrize("origin", ["http://evil.example", "null", "", "https://127.0.0.1:{port}", "http://127.0.0.1:1"])
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "null", "", "https://127.0.0.1:{port}", "http://127.0.0.1:1"]
+)
 def test_a_foreign_origin_changes_nothing(page, method, path, origin):
     """A form or script of another site is refused, though the browser sends the cookie."""
     response = page.send(method, path, {}, origin=origin.format(port=page.port))
@@ -116,7 +121,12 @@ def test_no_path_opens_a_file(page, path):
 
 def test_every_response_has_the_headers(page):
     """Also errors and refusals carry the policy that keeps scripts of others out."""
-    for response in (page.client.get("/api/index"), page.client.get("/nowhere"), httpx.get(page.url), page.client.get("/thumb/0")):
+    for response in (
+        page.client.get("/api/index"),
+        page.client.get("/nowhere"),
+        httpx.get(page.url),
+        page.client.get("/thumb/0"),
+    ):
         policy = response.headers["content-security-policy"]
         assert "default-src 'none'" in policy
         assert "script-src 'self'" in policy
@@ -164,7 +174,9 @@ def test_a_decision_is_kept_and_comes_back(page):
     assert response.status_code == 200
     kept = response.json()
     assert (kept["ok"], kept["revision"], kept["lost"], kept["matched"]) == (True, 1, [], [0])
-    assert kept["review"]["instances"][0]["origin"]["confidence"] == 0.9, "the origin is the store's, not the page's"
+    assert kept["review"]["instances"][0]["origin"]["confidence"] == 0.9, (
+        "the origin is the store's, not the page's"
+    )
     assert kept["review"]["instances"][0]["at"].endswith("Z")
     image = page.session.digest(0).hex()
     assert page.index()["reviews"][image] == {k: kept[k] for k in ("revision", "review", "lost", "matched")}
@@ -217,7 +229,10 @@ def test_read_only_means_it(config):
         index = page.index()
         assert (index["read_only"], index["can_save"], index["visual"]) == (True, False, None)
         assert decide(page, 0).status_code == 403
-        assert page.send("POST", "/api/images/0/mask", {"box": [1, 1, 9, 9], "category": "car"}).status_code == 403
+        assert (
+            page.send("POST", "/api/images/0/mask", {"box": [1, 1, 9, 9], "category": "car"}).status_code
+            == 403
+        )
         assert page.send("POST", "/api/config", {"classes": {}}).status_code == 403
         assert page.client.get("/picture/0").status_code == 200
 
@@ -239,7 +254,9 @@ def test_pictures_come_with_their_type_and_are_asked_for_once(page):
 
 def test_a_mask_at_a_box_is_found_offline(page):
     """A box on the patch gives its mask; where nothing is asked for, or outside, one sentence says so."""
-    mask = page.send("POST", "/api/images/0/mask", {"box": [46, 6, 84, 54], "points": [], "category": "person"})
+    mask = page.send(
+        "POST", "/api/images/0/mask", {"box": [46, 6, 84, 54], "points": [], "category": "person"}
+    )
     assert mask.status_code == 200
     assert decide(page, 0, added((0, 0, 1, 1)) | {"counts": mask.json()["counts"]}).status_code == 200
     for bad in (
