@@ -68,6 +68,13 @@ def contact_sheet(
     return np.vstack([_row(row, columns) for row in rows])
 
 
+def to_png(result: ImageResult) -> bytes:
+    """A labelled image with its masks, classes and scores, as a small PNG file. Raises ImageError."""
+    categories = [Category(i, name, ()) for i, name in enumerate(result.classes)]
+    tile = _tile(ImageItem(result.file_name, result.path), result, categories)
+    return cv2.imencode(".png", tile)[1].tobytes()
+
+
 def _row(tiles: Sequence[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
     """Tiles of one width beside each other on white, as high as the highest."""
     height, width = max(tile.shape[0] for tile in tiles), tiles[0].shape[1]

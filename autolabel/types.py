@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
@@ -234,7 +235,10 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class ImageResult:
-    """What became of one image; `width` and `height` are 0 where it could not be read."""
+    """What became of one image; `width` and `height` are 0 where it could not be read.
+
+    `path` and `classes` (their names, by id) are for showing it, as a notebook does.
+    """
 
     file_name: str
     width: int
@@ -242,3 +246,13 @@ class ImageResult:
     status: Literal["labelled", "failed"]
     detections: Sequence[Detection] = field(default_factory=tuple)
     error: str | None = None
+    path: str = field(default="", repr=False, compare=False)
+    classes: tuple[str, ...] = field(default=(), repr=False, compare=False)
+
+    def _repr_png_(self) -> bytes | None:
+        """The image with its masks drawn, for a notebook; None where there is nothing to draw."""
+        if self.status != "labelled" or not self.path:
+            return None
+        # what draws stands far above this module, and is needed here only
+        picture: bytes = import_module("autolabel.draw").to_png(self)
+        return picture

@@ -25,7 +25,7 @@ def shared_pixels(masks: Sequence[RLE], areas: NDArray[np.int64] | None = None) 
     found: list[Pairs] = []
     for start in range(0, len(runs), _AT_ONCE):
         some = runs[start : start + _AT_ONCE]
-        # of a crowd the "IoU" is the intersection over the other's area: a whole number of pixels is read back
+        # the "IoU" with a crowd is the intersection over the mask's own area: whole pixels are read back
         over = np.asarray(coco.iou(runs[start:], some, [1] * len(some)))
         second, first = np.nonzero(over > 0)
         ahead = first < second

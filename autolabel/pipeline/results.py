@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from importlib import import_module
+from typing import Any, NamedTuple
 
 from autolabel import filters
 from autolabel.config import Config
@@ -95,7 +96,24 @@ class Run:
         detections, _ = self.answers(entry)
         if not raw:
             detections, _ = filters.apply(detections, self.categories, self.config.filter)
-        return ImageResult(entry.item.file_name, entry.width, entry.height, "labelled", tuple(detections))
+        item = entry.item
+        return ImageResult(
+            item.file_name,
+            entry.width,
+            entry.height,
+            "labelled",
+            tuple(detections),
+            path=item.location,
+            classes=tuple(category.name for category in self.categories),
+        )
+
+    def review(self, *, read_only: bool = False) -> Any:
+        """The review as a widget, for a notebook; every decision is kept in the run.
+
+        Raises UsageError where anywidget is not installed.
+        """
+        # the review stands above this module, and needs a notebook
+        return import_module("autolabel.review.widget").show(self.config, read_only=read_only)
 
     def answers(self, entry: Labelled) -> tuple[list[Detection], list[str]]:
         """All detections of an image, of the classes of the config, and the degradations of each.

@@ -14,7 +14,7 @@ from autolabel.errors import ConfigError
 from autolabel.review.problems import Refused
 from autolabel.types import Category
 
-_OF_CLASS = ("confidence", "nms_iou")
+_OF_CLASS = ("nms_iou", "confidence")  # each new one comes before the last
 _OF_FILTER = ("cross_class_iou",)
 _BY_HAND = "change it by hand"
 
@@ -90,6 +90,8 @@ def _edited(path: Path, text: bytes, changes: Mapping[tuple[str | int, ...], flo
     from ruamel.yaml.util import load_yaml_guess_indent  # noqa: PLC0415
 
     source = text.decode("utf-8-sig")
+    windows = "\r\n" in source
+    source = source.replace("\r\n", "\n")
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 10_000  # no line is folded
@@ -107,8 +109,7 @@ def _edited(path: Path, text: bytes, changes: Mapping[tuple[str | int, ...], flo
     out = io.StringIO()
     yaml.dump(data, out)
     edited = out.getvalue()
-    if "\r\n" in source:
-        edited = edited.replace("\r\n", "\n").replace("\n", "\r\n")
+    edited = edited.replace("\n", "\r\n") if windows else edited
     mark = b"\xef\xbb\xbf" if text.startswith(b"\xef\xbb\xbf") else b""
     return mark + edited.encode()
 
@@ -122,9 +123,31 @@ def _put(data: Any, key: tuple[str | int, ...], value: float | None) -> None:
         if isinstance(part, str) and target.get(part) is None:
             target[part] = CommentedMap()
         elif isinstance(part, int) and isinstance(target[part], str):
+            comment = target.ca.items.pop(part, None)
             target[part] = CommentedMap(name=target[part])
+            if comment:
+                target[part].ca.items["name"] = [None, None, comment[0], None]
         target = target[part]
-    target[key[-1]] = value
+    name = key[-1]
+    if name in target:
+        target[name] = value
+    elif len(target) > 1:  # what follows the last key, such as a comment on the next class, stays there
+        target.insert(1, name, value)
+    else:
+        _append(target, name, value)
+
+
+def _append(target: Any, name: str | int, value: float | None) -> None:
+    """Add a second key, in place; lines that follow the first one then follow it."""
+    from ruamel.yaml.tokens import CommentToken  # noqa: PLC0415
+
+    found = [kept[2] for kept in target.ca.items.values() if kept[2] is not None]
+    target[name] = value
+    for token in found:
+        line, _, rest = token.value.partition("\n")
+        token.value = f"{line}\n" if line else "\n"
+        if rest:
+            target.ca.items[name] = [None, None, CommentToken(f"\n{rest}", token.start_mark, None), None]
 
 
 def _null(representer: Any, _value: None) -> Any:

@@ -67,7 +67,7 @@ class Session:
         self._pointing = Pointing(config)
         self._pointing_lock = threading.Lock()
         self._contents: Contents | None = None
-        self._reviews: dict[bytes, tuple[tuple[int, str], Any]] = {}  # what the index shows of each
+        self._searched: dict[tuple[bytes, int, str], dict[str, Any]] = {}  # reviews whose answers are gone
         self._building: Building | None = None
         self._begin()
 
@@ -283,10 +283,7 @@ class Session:
             entry = entries.get(image)
             if entry is None:
                 continue
-            key = (revision, entry.digest)
-            if self._reviews.get(image, (None,))[0] != key:
-                self._reviews[image] = key, self._shown_review(entry, revision, document, names)
-            found[image.hex()] = self._reviews[image][1]
+            found[image.hex()] = self._shown_review(entry, revision, document, names)
         return found
 
     def _shown_review(
@@ -295,10 +292,14 @@ class Session:
         matched = placed(document, glances.numbered(entry.ids), names)
         if matched is not None:
             return {"revision": revision, "review": orjson.Fragment(document), **matched}
-        try:
-            return shown(self._stored(entry), self._answers(entry))
-        except Changed:  # since the index was made: the page will be told when it asks for them
-            return shown(self._stored(entry), Answers([], [], "", (0, 0), self._run.categories))
+        key = (entry.labelled.image, revision, entry.digest)
+        if key not in self._searched:  # by their masks, which takes a while
+            try:
+                answers = self._answers(entry)
+            except Changed:  # since the index was made: the page is told so when it asks for them
+                answers = Answers([], [], "", (0, 0), self._run.categories)
+            self._searched[key] = shown(self._stored(entry), answers)
+        return self._searched[key]
 
 
 def _changed(entry: Labelled) -> Changed:

@@ -15,7 +15,7 @@ try:
     import anywidget
 except ImportError:
     raise UsageError(
-        "the review in a notebook needs anywidget: pip install 'autolabel-sam3[notebook]', then restart it"
+        "the review in a notebook needs anywidget: pip install 'autolabel-sam3[notebook]', then restart"
     ) from None
 
 log = logging.getLogger(__name__)
@@ -24,8 +24,8 @@ log = logging.getLogger(__name__)
 class ReviewWidget(anywidget.AnyWidget):  # type: ignore[misc]
     """Shows a run, and answers what its front end asks.
 
-    A message is {id, method, given}, its answer {id, result} or {id, error}; pictures, and the index, travel as
-    bytes beside it.
+    A message is {id, method, given}, its answer {id, result} or {id, error}; pictures, and the index, travel
+    as bytes beside it.
     """
 
     _esm = bundle.script()

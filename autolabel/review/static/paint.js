@@ -1,5 +1,5 @@
 // Colours, and masks drawn into pictures. The colours are those of Okabe and Ito, which colour-blind people tell
-// apart; from the ninth class on they come again, with another line.
+// apart; from the ninth class on they come again, with stripes and a dashed line.
 
 import { decodeCounts, spans } from "./masks.js";
 import { rings } from "./outlines.js";
@@ -14,7 +14,25 @@ export function colourOf(category) {
 
 /** @param {number} category */
 export function dashOf(category) {
-  return CLASS_DASHES[Math.floor(category / CLASS_COLOURS.length) % CLASS_DASHES.length];
+  return CLASS_DASHES[turnOf(category)];
+}
+
+/** Show a class by its colour, and stripes. @param {HTMLElement} swatch @param {number} category */
+export function paintSwatch(swatch, category) {
+  const colour = colourOf(category);
+  const stripes = `repeating-linear-gradient(${45 * turnOf(category)}deg, ${colour} 0 3px, #fff 3px 5px)`;
+  swatch.style.background = turnOf(category) ? stripes : colour;
+}
+
+/** How often the colours have come before. @param {number} category */
+function turnOf(category) {
+  return Math.floor(category / CLASS_COLOURS.length) % 4;
+}
+
+/** Whether a pixel of a striped class is between its stripes. @param {number} turn @param {number} x @param {number} y */
+function isBetween(turn, x, y) {
+  const at = turn === 1 ? x + y : turn === 2 ? y : x - y + 65536;
+  return (at & 7) < 4;
 }
 
 /** @param {number} category @returns {[number, number, number]} */
@@ -54,6 +72,7 @@ export function overlay(instances, width, height, opacity = 0.4) {
     }
   });
   const colours = instances.map(({ category }) => rgbOf(category));
+  const turns = instances.map(({ category }) => turnOf(category));
   const fill = Math.round(255 * opacity);
   const { data } = image;
   for (let y = 0, p = 0; y < height; y++) {
@@ -67,7 +86,8 @@ export function overlay(instances, width, height, opacity = 0.4) {
       data[4 * p] = r;
       data[4 * p + 1] = g;
       data[4 * p + 2] = b;
-      data[4 * p + 3] = inside ? fill : 255;
+      const turn = turns[label - 1];
+      data[4 * p + 3] = !inside ? 255 : turn && isBetween(turn, x, y) ? fill / 4 : fill;
     }
   }
   return image;

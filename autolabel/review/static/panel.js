@@ -3,7 +3,7 @@
 import { ALL_IMAGES, DROP_REASONS } from "./desk.js";
 import { choice, make, shownNumber } from "./dom.js";
 import { histogram } from "./filters.js";
-import { colourOf } from "./paint.js";
+import { colourOf, paintSwatch } from "./paint.js";
 
 /** @typedef {import("./desk.js").Desk} Desk */
 
@@ -136,7 +136,7 @@ function makeClass(desk, category) {
   const chart = make("canvas", { className: "al-chart", width: 240, height: 36, "aria-hidden": "true" });
   const counts = make("span", { className: "al-counts" });
   const swatch = make("span", { className: "al-swatch", "aria-hidden": "true" });
-  swatch.style.background = colourOf(category);
+  paintSwatch(swatch, category);
   const name = make("span", { className: "al-class-name" }, desk.classes[category]);
   const confidence = makeSlider("confidence", settings.confidence, (value) => {
     settings.confidence = value ?? 1;

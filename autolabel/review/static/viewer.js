@@ -3,7 +3,7 @@
 import { make } from "./dom.js";
 import { instancesOf, judgeImage } from "./rows.js";
 import { contains, decodeCounts, encodeCounts, area, parts, union } from "./masks.js";
-import { colourOf } from "./paint.js";
+import { paintSwatch } from "./paint.js";
 import { added, decided, judgedImage, restored, withdrawn } from "./reviews.js";
 import { Stage } from "./stage.js";
 import { boxTool, outlineTool, pointsTool, polygonTool } from "./tools.js";
@@ -142,7 +142,7 @@ export class Viewer {
   /** @param {Row} row @returns {HTMLElement} */
   _item(row) {
     const swatch = make("span", { className: "al-swatch", "aria-hidden": "true" });
-    swatch.style.background = colourOf(row.category);
+    paintSwatch(swatch, row.category);
     const what = row.lost ? "its answer is gone: Enter keeps it, w drops it" : row.reason.replaceAll("_", " ");
     const sign = row.lost ? "?" : row.reason === "review_rejected" ? "✕" : row.verdict === "accepted" ? "✓" : "";
     const name = this.desk.classes[row.category] ?? "";
