@@ -24,7 +24,9 @@ async function fetchJson(address, request) {
   }
   if (!response.ok && response.status !== 409) {
     const reason = body?.error ?? `the server answered ${response.status}`;
-    throw response.status < 500 ? new Refusal(reason) : new Error(reason);
+    // a server that was started again lets this browser in once it has opened the new address
+    const isFinal = response.status < 500 && response.status !== 403;
+    throw isFinal ? new Refusal(reason) : new Error(reason);
   }
   return { status: response.status, body };
 }

@@ -64,10 +64,11 @@ export class Viewer {
     this.place = place;
     this.chosen = new Set();
     this.rows = [];
+    this.element.setAttribute("aria-busy", "true");
     this.stage.begin(this.desk.wh(n));
     this.refresh();
     const near = [n, this.desk.shown[place + 1], this.desk.shown[place - 1]].filter((each) => each !== undefined);
-    this.desk.fetchMasks(near).then(() => this.n === n && this.refresh(), (error) => this.desk.say(error.message));
+    const masks = this.desk.fetchMasks(near).then(() => this.n === n && this.refresh(), (error) => this.desk.say(error.message));
     try {
       const picture = await this._picture(n);
       if (this.n !== n) return;
@@ -76,6 +77,8 @@ export class Viewer {
     } catch {
       this.desk.say(`${this.desk.name(n)} can't be shown: its file is gone, or is another one now`);
     }
+    await masks;
+    if (this.n === n) this.element.setAttribute("aria-busy", "false");
     for (const each of near.slice(1)) this._picture(each).catch(() => {});
   }
 
