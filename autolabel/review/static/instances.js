@@ -29,9 +29,9 @@ export const VERDICTS = { undecided: 0, sure: 1, rejected: 2 };
  * is kept with it.
  *
  * `sure` are accepted answers with the class that they have now, `redrawn` those of them with another mask, `added`
- * what no model answered; with an empty mask they are as if nothing was decided. A pair of two that are redrawn or
- * added may stand with one of them or with both. `frozen`: nothing undecided is kept; `leftOut`: the whole image is
- * rejected.
+ * what no model answered; with an empty mask they are as if nothing was decided. Pairs of two of these may be missing
+ * or stand with either: they do nothing to one another. `frozen`: nothing undecided is kept; `leftOut`: the whole
+ * image is rejected.
  * @typedef {{sure: Map<number, number>, rejected: Set<number>,
  *   redrawn?: Map<number, {area: number, shared: SharedWith}>,
  *   added?: {category: number, area: number, shared: SharedWith}[], frozen?: boolean, leftOut?: boolean}} Judged
