@@ -131,7 +131,8 @@ export class Viewer {
 
   _draw() {
     const { rows, chosen, masks, dropped, tool } = this;
-    this.stage.show({ rows, chosen, masks, dropped, dimmed: tool !== null });
+    const name = this.desk.masks(this.n) ? this.desk.name(this.n) : "";
+    this.stage.show({ name, rows, chosen, masks, dropped, dimmed: tool !== null });
   }
 
   /** @param {Row} row */
@@ -323,7 +324,7 @@ export class Viewer {
         if (mine !== last || !counts || this.tool?.name !== "points") return;
         found = counts;
         this.stage.show({
-          rows: [...this.rows, { ...this._blank(), counts }],
+          name: this.desk.name(this.n), rows: [...this.rows, { ...this._blank(), counts }],
           chosen: new Set(["found"]), masks: true, dropped: false, dimmed: true,
         });
       });
