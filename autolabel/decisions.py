@@ -4,7 +4,7 @@ A review is data beside the answers, one JSON document an image. A decision hold
 on, mask and all, so that it finds this answer again after the image was labelled anew.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any, Literal
@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from autolabel.geometry import rle
-from autolabel.geometry.overlap import Shapes
+from autolabel.geometry.overlap import Shapes, overlapping
 from autolabel.types import RLE, Category, Detection
 
 Verdict = Literal["accepted", "rejected"]
@@ -210,63 +210,57 @@ def _match(
     decisions: Sequence[Decision],
     detections: Sequence[Detection],
     ids: Sequence[str],
-    class_ids: dict[str, int],
+    class_ids: Mapping[str, int],
 ) -> tuple[list[int | None], list[int]]:
     """The answer of each decision, and those that have lost theirs or their class."""
     at = {name: index for index, name in enumerate(ids)}
-    matched: list[int | None] = [None if d.origin is None else at.get(d.origin.id) for d in decisions]
-    open_ = [k for k, d in enumerate(decisions) if d.origin is not None and matched[k] is None]
-    free = sorted(set(range(len(detections))) - {index for index in matched if index is not None})
-    if open_ and free:
-        for k, answer in _by_overlap([decisions[k] for k in open_], detections, free, class_ids):
-            matched[open_[k]] = answer
-    lost = []
-    taken: set[int] = set()
-    for k, (decision, index) in enumerate(zip(decisions, list(matched), strict=True)):
-        gone = decision.origin is not None and (index is None or index in taken)
-        if gone or (decision.category is not None and decision.category not in class_ids):
-            lost.append(k)
-            matched[k] = None
-        elif index is not None:
-            taken.add(index)
-    return matched, lost
+    matched: list[int | None] = [at.pop(d.origin.id, None) if d.origin else None for d in decisions]
+    gone = {k for k, decision in enumerate(decisions) if _has_no_class(decision, class_ids)}
+    open_ = [(k, d.origin) for k, d in enumerate(decisions) if d.origin and matched[k] is None]
+    wanted = [(k, origin) for k, origin in open_ if k not in gone and origin.category in class_ids]
+    for k, index in _by_overlap(wanted, detections, sorted(at.values()), class_ids):
+        matched[k] = index
+    lost = [k for k, d in enumerate(decisions) if k in gone or (d.origin and matched[k] is None)]
+    return [None if k in gone else index for k, index in enumerate(matched)], lost
+
+
+def _has_no_class(decision: Decision, class_ids: Mapping[str, int]) -> bool:
+    """Whether its own class is gone from the config; who rejects an answer does not care for its class."""
+    needed = decision.origin is None or decision.verdict == "accepted"
+    return needed and decision.category is not None and decision.category not in class_ids
 
 
 def _by_overlap(
-    decisions: Sequence[Decision],
+    wanted: Sequence[tuple[int, Origin]],
     detections: Sequence[Detection],
     free: Sequence[int],
-    class_ids: dict[str, int],
-) -> list[tuple[int, int]]:
+    class_ids: Mapping[str, int],
+) -> Iterator[tuple[int, int]]:
     """Pairs of a decision and an answer that nobody else has, of one class, the largest IoU first."""
-    origins = [d.origin for d in decisions if d.origin is not None]
-    sizes = {detections[index].mask.size for index in free}
-    usable = [k for k, origin in enumerate(origins) if {origin.mask.size} == sizes]
-    if not usable:
-        return []
-    shapes = Shapes([origins[k].mask for k in usable] + [detections[index].mask for index in free])
-    first, second = np.meshgrid(np.arange(len(usable)), len(usable) + np.arange(len(free)), indexing="ij")
-    wanted = np.array([class_ids.get(origins[k].category, -1) for k in usable])
-    there = np.array([detections[index].class_id for index in free])
-    pairs = (wanted[:, None] == there) & (shapes.areas[first] > 0) & (shapes.areas[second] > 0)
-    a, b = first[pairs], second[pairs]
-    shared = shapes.intersections(a, b) if a.size else np.zeros(0, np.int64)
-    overlap = shared / (shapes.areas[a] + shapes.areas[b] - shared)
-    found: list[tuple[int, int]] = []
-    for pair in np.argsort(-overlap, kind="stable"):
-        k, index = usable[int(a[pair])], free[int(b[pair]) - len(usable)]
-        if overlap[pair] > _STILL_THERE and all(k != other and index != taken for other, taken in found):
-            found.append((k, index))
-    return found
+    if not wanted or not free:
+        return
+    masks = [origin.mask for _, origin in wanted] + [detections[index].mask for index in free]
+    groups = [0] * len(wanted) + [1] * len(free)
+    first, second, overlap = overlapping(Shapes(masks), _STILL_THERE, groups=groups)
+    served: set[int] = set()
+    taken: set[int] = set()
+    for pair in np.lexsort((second, first, -overlap)):
+        k, origin = wanted[first[pair]]
+        index = free[second[pair] - len(wanted)]
+        is_one = class_ids[origin.category] == detections[index].class_id
+        if is_one and k not in served and index not in taken:
+            served.add(k)
+            taken.add(index)
+            yield k, index
 
 
-def _as_decided(detection: Detection, decision: Decision, class_ids: dict[str, int]) -> Detection:
+def _as_decided(detection: Detection, decision: Decision, class_ids: Mapping[str, int]) -> Detection:
     class_id = detection.class_id if decision.category is None else class_ids[decision.category]
     mask = detection.mask if decision.mask is None else decision.mask
     return replace(detection, class_id=class_id, mask=mask)
 
 
-def _added(decision: Decision, class_ids: dict[str, int]) -> Detection:
+def _added(decision: Decision, class_ids: Mapping[str, int]) -> Detection:
     if decision.category is None or decision.mask is None:
         raise ValueError("an instance was added without a class or a mask")
     return Detection(class_ids[decision.category], None, BY_HAND, decision.mask)

@@ -1,10 +1,10 @@
 """Which detections of an image are exported, and why each of the others is not.
 
 The order is fixed: confidence, empty, size, NMS within the class, NMS across classes, max_instances.
-What is already dropped suppresses nothing.
+What is already dropped suppresses nothing. A review comes first: what it keeps is `sure`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,6 +22,8 @@ Reason = Literal[
     "nms_same_class",
     "nms_cross_class",
     "max_instances",
+    "review_rejected",
+    "not_reviewed",
 ]
 
 
@@ -35,17 +37,27 @@ class Dropped:
 
 
 def apply(
-    detections: Sequence[Detection], categories: Sequence[Category], settings: FilterConfig
+    detections: Sequence[Detection],
+    categories: Sequence[Category],
+    settings: FilterConfig,
+    *,
+    sure: Collection[int] = (),
 ) -> tuple[list[Detection], list[Dropped]]:
     """Split one image's detections into kept and dropped, both best first.
 
     Best means: scored before unscored, then higher score, then larger area, then earlier. An overlap
-    suppresses when it is greater than the threshold; a threshold of None turns its step off.
+    suppresses when it is greater than the threshold; a threshold of None turns its step off. Those in `sure`,
+    by index, are better than all others and are kept, unless the mask is empty: no file could hold it.
     """
     shapes = Shapes([d.mask for d in detections])
-    order = sorted(range(len(detections)), key=lambda i: _rank(detections[i], int(shapes.areas[i])))
+    sure = {i for i in sure if shapes.areas[i]}
+    order = sorted(
+        range(len(detections)), key=lambda i: (i not in sure, *_rank(detections[i], int(shapes.areas[i])))
+    )
     dropped: dict[int, Dropped] = {}
     for i in order:
+        if i in sure:
+            continue
         reason = _own_fault(detections[i], int(shapes.areas[i]), categories, settings)
         if reason:
             dropped[i] = Dropped(detections[i], reason)
@@ -54,14 +66,19 @@ def apply(
     for category in categories:
         if category.nms_iou is not None:
             mine = [i for i in alive if detections[i].class_id == category.id]
-            winners = suppress(shapes, category.nms_iou, metric=settings.nms_metric, order=mine)
+            winners = suppress(shapes, category.nms_iou, metric=settings.nms_metric, order=mine, sure=sure)
             _drop(dropped, detections, mine, winners, "nms_same_class")
     alive = [i for i in alive if i not in dropped]
 
     if settings.cross_class_iou is not None:
         groups = [d.class_id for d in detections]
         winners = suppress(
-            shapes, settings.cross_class_iou, metric=settings.nms_metric, groups=groups, order=alive
+            shapes,
+            settings.cross_class_iou,
+            metric=settings.nms_metric,
+            groups=groups,
+            order=alive,
+            sure=sure,
         )
         _drop(dropped, detections, alive, winners, "nms_cross_class")
         alive = [i for i in alive if i not in dropped]
@@ -70,7 +87,8 @@ def apply(
         if category.max_instances is not None:
             mine = [i for i in alive if detections[i].class_id == category.id]
             for i in mine[category.max_instances :]:
-                dropped[i] = Dropped(detections[i], "max_instances")
+                if i not in sure:
+                    dropped[i] = Dropped(detections[i], "max_instances")
     kept = [detections[i] for i in alive if i not in dropped]
     return kept, [dropped[i] for i in order if i in dropped]
 

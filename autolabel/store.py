@@ -264,21 +264,23 @@ class Store:
                 [(image, source, prompt) for prompt in prompts],
             )
 
-    def review(self, image: bytes) -> tuple[int, bytes] | None:
-        """The revision and the document of what is decided about an image."""
+    def review(self, image: bytes, revision: int | None = None) -> tuple[int, bytes] | None:
+        """The revision and the document of what is decided about an image, or of what once was."""
         row = self._db.execute(
-            "SELECT revision, document FROM reviews WHERE image = ? ORDER BY revision DESC LIMIT 1", (image,)
+            "SELECT revision, document FROM reviews WHERE image = ? AND revision = coalesce(?, revision) "
+            "ORDER BY revision DESC LIMIT 1",
+            (image, revision),
         ).fetchone()
-        return (row[0], zstandard.decompress(row[1])) if row else None
+        return (row[0], _document(row[1])) if row else None
 
-    def reviewed(self) -> set[bytes]:
-        """The images that something was ever decided about."""
-        return {image for (image,) in self._db.execute("SELECT DISTINCT image FROM reviews")}
+    def revisions(self) -> dict[bytes, int]:
+        """The current revision of every image that something was ever decided about."""
+        return dict(self._db.execute("SELECT image, max(revision) FROM reviews GROUP BY image").fetchall())
 
     def reviews(self) -> dict[bytes, tuple[int, bytes]]:
         """`review` of every image."""
         rows = self._db.execute("SELECT image, max(revision), document FROM reviews GROUP BY image")
-        return {image: (revision, zstandard.decompress(document)) for image, revision, document in rows}
+        return {image: (revision, _document(blob)) for image, revision, blob in rows}
 
     def put_review(self, image: bytes, document: bytes, at: str, *, base: int) -> int | None:
         """Keep a document that was made from revision `base` (0: from none), and return its own revision.
@@ -433,6 +435,14 @@ def _unpack(prompt: str, size: tuple[int, int], blob: bytes) -> list[Detection]:
         Detection(0, confidence, prompt, RLE(size, counts.encode()), track_id)
         for confidence, counts, track_id in orjson.loads(zstandard.decompress(blob))
     ]
+
+
+def _document(blob: bytes) -> bytes:
+    """A review's JSON; what is damaged comes back as it is, for whoever reads it to refuse it by name."""
+    try:
+        return zstandard.decompress(blob)
+    except zstandard.ZstdError:
+        return blob
 
 
 def _deflate(data: bytes) -> bytes:

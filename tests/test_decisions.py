@@ -110,6 +110,15 @@ def test_a_class_that_is_gone_loses_its_decisions():
     assert (applied.lost, applied.sure, len(applied.detections)) == ((0, 1), frozenset(), 3)
 
 
+def test_a_rejection_needs_no_class():
+    """What was relabelled and then rejected stays rejected when its other class goes, and takes no answer along."""
+    first = replace(origin(ANSWERS, 0), id="0" * 16)
+    lost, kept = Decision("accepted", first, "dog"), Decision("accepted", first)
+    review = Review(instances=(Decision("rejected", origin(ANSWERS, 1), "dog"), lost, kept))
+    applied = decisions.apply(review, ANSWERS, CLASSES)
+    assert (applied.rejected, applied.lost, applied.matched) == ({1}, (1,), (1, None, 0))
+
+
 def test_equal_answers_have_names_of_their_own():
     """The same mask twice in one image is two instances."""
     assert len(set(decisions.instance_ids([ANSWERS[0], ANSWERS[0], ANSWERS[0]]))) == 3

@@ -27,9 +27,9 @@ def classes(*overrides: dict) -> list[Category]:
     return [Category(i, "abc"[i], ("abc"[i],), **keys) for i, keys in enumerate(overrides or ({}, {}, {}))]
 
 
-def apply(detections, categories=None, **keys):
+def apply(detections, categories=None, *, sure=(), **keys):
     categories = categories or classes(*[{"nms_iou": keys.get("nms_iou", 0.7)}] * 3)
-    kept, dropped = filters.apply(detections, categories, FilterConfig(**keys))
+    kept, dropped = filters.apply(detections, categories, FilterConfig(**keys), sure=sure)
     assert len(kept) + len(dropped) == len(detections)
     return kept, [(d.detection, d.reason, d.kept_by) for d in dropped]
 
@@ -100,6 +100,32 @@ def test_rank_is_scored_then_score_then_area_then_order():
     assert apply([unscored, small, large, again])[0] == [large, again, small, unscored]
 
 
+def test_what_is_sure_passes_every_filter_and_wins():
+    """A low, small, unscored or redundant one is kept where it is sure, takes the others' place, and is named."""
+    sure, better = found(box(0, 0, 10, 10), 0.1), found(box(0, 0, 10, 9), 0.9)
+    other_class = found(box(0, 0, 10, 10), 0.9, 1, "b")
+    assert apply([better, sure, other_class], sure=[1]) == (
+        [sure],
+        [(other_class, "nms_cross_class", sure), (better, "nms_same_class", sure)],
+    )
+    tiny = found(box(20, 20, 1, 1), None)
+    assert apply([tiny], classes({"min_area": 5}), sure=[0])[0] == [tiny]
+
+
+def test_sure_ones_count_first_and_are_never_too_many():
+    """max_instances takes the others, though they are better scored; two sure ones let each other be."""
+    row = [found(box(8 * i, 0, 6, 6), 0.9 - i / 10) for i in range(3)] + [found(box(16, 0, 6, 6), 0.2)]
+    kept, dropped = apply(row, classes({"max_instances": 1}), sure=[2, 3])
+    assert kept == row[2:]
+    assert [reason for _, reason, _ in dropped] == ["max_instances"] * 2
+
+
+def test_an_empty_mask_is_never_sure():
+    """No file can hold an instance without a pixel, whatever was said of it."""
+    empty = found(box(0, 0, 0, 0))
+    assert apply([empty], sure=[0]) == ([], [(empty, "empty_mask", None)])
+
+
 @st.composite
 def scenes(draw):
     n = draw(st.integers(0, 12))
@@ -115,18 +141,21 @@ def scenes(draw):
     return detections
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=250)
 @given(
     scenes(),
+    st.sets(st.integers(0, 11), max_size=4) | st.just(set()),
     st.sampled_from([0.1, 0.5, 0.7]),
     st.sampled_from([0.3, 0.9, None]),
     st.sampled_from(["iou", "ios"]),
 )
-def test_kept_set_equals_exact_pixels(detections, nms_iou, cross, metric):
-    """The kept set and every winner equal a plain greedy NMS on full bitmaps."""
+def test_kept_set_equals_exact_pixels(detections, sure, nms_iou, cross, metric):
+    """The kept set and every winner equal a plain greedy NMS on full bitmaps, in which sure ones come first."""
+    sure = {i for i in sure if i < len(detections)}
     kept, dropped = apply(
-        detections, classes(*[{"nms_iou": nms_iou}] * 3), cross_class_iou=cross, nms_metric=metric
+        detections, classes(*[{"nms_iou": nms_iou}] * 3), sure=sure, cross_class_iou=cross, nms_metric=metric
     )
+    safe = {id(detections[i]) for i in sure}
     masks = {id(d): rle.to_bitmap(d.mask) for d in detections}
 
     def over(a, b, threshold):
@@ -135,21 +164,26 @@ def test_kept_set_equals_exact_pixels(detections, nms_iou, cross, metric):
         return (a & b).sum() / union > threshold
 
     order = sorted(
-        detections, key=lambda d: (d.confidence is None, -(d.confidence or 0), -masks[id(d)].sum())
+        detections,
+        key=lambda d: (id(d) not in safe, d.confidence is None, -(d.confidence or 0), -masks[id(d)].sum()),
     )
-    alive = [d for d in order if masks[id(d)].any() and (d.confidence is None or d.confidence >= 0.5)]
+    good = [d for d in order if id(d) in safe or d.confidence is None or d.confidence >= 0.5]
+    alive = [d for d in good if masks[id(d)].any()]
     winners = {}
     for threshold, same in ((nms_iou, True), (cross, False)):
         stay = []
         for d in alive if threshold is not None else []:
             rivals = [k for k in stay if (k.class_id == d.class_id) is same and over(k, d, threshold)]
-            if rivals:
+            if rivals and id(d) not in safe:
                 winners[id(d)] = id(rivals[0])
             else:
                 stay.append(d)
         alive = stay if threshold is not None else alive
     assert [id(d) for d in kept] == [id(d) for d in alive]
     assert {id(d): id(by) for d, _, by in dropped if by} == winners
+    assert {i for i in safe if i not in {id(d) for d in kept}} == {
+        id(d) for d in detections if id(d) in safe and not masks[id(d)].any()
+    }
 
 
 @pytest.mark.parametrize("threshold", [0.7, None])

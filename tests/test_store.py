@@ -168,7 +168,9 @@ def test_reviews_are_a_history_that_nobody_overwrites(store):
     assert store.put_review(b"i", b"[1]", "t", base=1) == 2
     assert store.review(b"i") == (2, b"[1]")
     assert store.reviews() == {b"i": (2, b"[1]")}
-    assert store.reviewed() == {b"i"}
+    assert store.revisions() == {b"i": 2}
+    assert store.review(b"i", 1) == (1, b"{}")
+    assert store.review(b"i", 3) is None
 
 
 def test_figures_of_answers_go_with_the_answers(store):
@@ -178,3 +180,29 @@ def test_figures_of_answers_go_with_the_answers(store):
     assert store.glance(b"i", b"other") is None
     store.put(b"i", "s", (4, 3), [exchange("cat")])
     assert store.glance(b"i", b"q") is None
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_run_of_an_older_layout_gets_what_it_lacks(tmp_path, version):
+    """A file of an earlier version opens with its answers, and takes reviews."""
+    path = tmp_path / "answers.sqlite"
+    with Store(path) as store:
+        store.put(b"i", "s", (4, 3), [exchange("cat")])
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as old:
+        for table in ("reviews", "glances", "pending")[: 4 - version]:
+            old.execute(f"DROP TABLE {table}")
+        old.execute(f"PRAGMA user_version = {version}")
+    with Store(path) as store:
+        assert store.answered(b"i", "s", 0.1) == {"cat": 1}
+        assert store.put_review(b"i", b"{}", "", base=0) == 1
+        assert store.failures(b"i", "s") == {}
+        assert list(store.glances()) == []
+
+
+def test_a_damaged_review_is_handed_on(tmp_path, store):
+    """What can't be read as a document is its reader's to refuse: the others are still there."""
+    store.put_review(b"i", b"{}", "", base=0)
+    store.put_review(b"j", b"{}", "", base=0)
+    with contextlib.closing(sqlite3.connect(store.path, isolation_level=None)) as other:
+        other.execute("UPDATE reviews SET document = x'00' WHERE image = ?", (b"i",))
+    assert store.reviews() == {b"i": (1, b"\0"), b"j": (1, b"{}")}

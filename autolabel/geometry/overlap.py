@@ -1,10 +1,10 @@
-"""Overlap of masks: non-maximum suppression, exact to the pixel, by shapely.
+"""Overlap of masks, and non-maximum suppression by it: exact to the pixel, by shapely.
 
 Polygons on the edges of pixels have the area of their pixels, and so have their intersections: whole
 numbers. Nothing that is written to a dataset comes from here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 import numpy as np
@@ -50,17 +50,22 @@ def suppress(
     order: Sequence[int],
     metric: Metric = "iou",
     groups: Sequence[int] | None = None,
+    sure: Collection[int] = (),
 ) -> NDArray[np.int64]:
     """Greedy non-maximum suppression: for every mask the index of the mask that suppressed it, or -1.
 
     The masks in `order` (best first; only these take part) are kept unless a kept one before them
     overlaps them by more than `threshold`; the first such is the one named. The overlap is shared pixels
     over those of the union ("iou") or of the smaller mask ("ios"). With `groups`, one number per mask,
-    only masks of different groups count. Empty masks neither suppress nor are suppressed.
+    only masks of different groups count. The masks in `sure`, which come first in `order`, are suppressed by
+    nobody. Empty masks neither suppress nor are suppressed.
     """
     suppressor = np.full(len(shapes.areas), -1, np.int64)
     ranked = np.array([index for index in order if shapes.areas[index]], np.int64)
     better, worse = _candidates(shapes, ranked, threshold, metric, groups)
+    if sure:
+        open_ = ~np.isin(ranked[worse], list(sure))
+        better, worse = better[open_], worse[open_]
     overlaps = np.full(len(better), -1, np.int8)  # not known yet, no, yes
     undecided = np.zeros(len(ranked), np.bool_)
     undecided[worse] = True
@@ -83,6 +88,18 @@ def suppress(
     gone = first < len(ranked)
     suppressor[ranked[gone]] = ranked[first[gone]]
     return suppressor
+
+
+def overlapping(
+    shapes: Shapes, threshold: float, *, groups: Sequence[int]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """The pairs of masks (first < second) of different groups with an IoU above `threshold`, and the IoUs."""
+    some = np.flatnonzero(shapes.areas)
+    first, second = (some[ranks] for ranks in _candidates(shapes, some, threshold, "iou", groups))
+    shared = shapes.intersections(first, second)
+    overlap = _overlap(shared, shapes.areas[first], shapes.areas[second], "iou")
+    found = overlap > threshold
+    return first[found], second[found], overlap[found]
 
 
 def _candidates(
