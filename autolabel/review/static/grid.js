@@ -157,7 +157,7 @@ export class Grid {
     contextOf(tile.canvas)?.clearRect(0, 0, tile.canvas.width, tile.canvas.height);
     const [x, y] = [place % this.columns, Math.floor(place / this.columns)];
     tile.element.style.transform = `translate(${(this.left ?? 0) + x * TILE_WIDTH}px, ${y * TILE_HEIGHT}px)`;
-    tile.element.id = `al-tile-${place}`;
+    tile.element.id = `${this.desk.uid}-tile-${place}`;
     this._load(tile);
     this.space.append(tile.element);
     this.tiles.set(place, tile);

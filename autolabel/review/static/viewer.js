@@ -151,7 +151,7 @@ export class Viewer {
     const notes = [row.prompt === name ? "" : row.prompt, row.changed ? "changed" : "", what].filter(Boolean).join(" · ");
     return make("div", {
       className: `al-row${row.reason || row.lost ? " al-gone" : ""}`,
-      id: `al-row-${this.rows.indexOf(row)}`,
+      id: `${this.desk.uid}-row-${this.rows.indexOf(row)}`,
       role: "option",
       "aria-selected": String(this.chosen.has(row.key)),
       onclick: (/** @type {MouseEvent} */ event) => this.choose(row.key, event.shiftKey || event.ctrlKey),
@@ -512,8 +512,9 @@ export class Viewer {
     const input = make("input", {
       type: "text", "aria-label": "class of the chosen instance", placeholder: "class (c)", autocomplete: "off",
     });
-    input.setAttribute("list", "al-classes");
-    const options = make("datalist", { id: "al-classes" }, ...this.desk.classes.map((value) => make("option", { value })));
+    const id = `${this.desk.uid}-classes`;
+    input.setAttribute("list", id);
+    const options = make("datalist", { id }, ...this.desk.classes.map((value) => make("option", { value })));
     input.addEventListener("keydown", (event) => {
       event.stopPropagation();
       if (event.key === "Escape") this.list.focus();
