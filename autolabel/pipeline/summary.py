@@ -90,7 +90,7 @@ class Summary:
 
     def troubles(self) -> Iterator[str]:
         """Yield what needs attention: failed images and warnings."""
-        yield from _first("failed", [f"{name}: {reason}" for name, reason in self.failures])
+        yield from first("failed", [f"{name}: {reason}" for name, reason in self.failures])
         yield from (f"warning: {warning}" for warning in (*self.warnings, *self.notes))
 
     def _export_lines(self) -> Iterator[str]:
@@ -109,6 +109,13 @@ class Summary:
         yield from _table(self.splits)
 
 
+def first(what: str, entries: list[str], most: int = 10) -> Iterator[str]:
+    """Yield the first `most` of the entries, and how many more there are."""
+    yield from (f"{what}: {entry}" for entry in entries[:most])
+    if len(entries) > most:
+        yield f"... and {len(entries) - most} more {what}"
+
+
 def _table(splits: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """One row a split, one column a class."""
     classes = list(next(iter(splits.values()))["instances"]) if splits else []
@@ -125,9 +132,3 @@ def _table(splits: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
 
 def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {n}" for name, n in sorted(counts.items()))
-
-
-def _first(what: str, entries: list[str], most: int = 10) -> Iterator[str]:
-    yield from (f"{what}: {entry}" for entry in entries[:most])
-    if len(entries) > most:
-        yield f"... and {len(entries) - most} more {what}"
