@@ -199,11 +199,12 @@ def apply(review: Review, detections: Sequence[Detection], categories: Sequence[
 
 
 def _state(review: Review, *, fresh: bool) -> State:
+    """Of an image about which something is decided."""
     if review.verdict == "rejected":
         return "rejected"
     if review.verdict == "accepted" and fresh:
         return "accepted"
-    return "edited" if review.verdict or review.instances else "new"
+    return "edited"
 
 
 def _match(

@@ -2,8 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from autolabel.pipeline.reviewing import ReviewCounts
 
 FORMAT_LIMIT = "format_limit:"
 
@@ -13,8 +15,9 @@ class Summary:
     """The outcome of label, export or run. `requests` counts every request sent, retries included.
 
     `dropped` counts instances by reason; those of a format (`format_limit:voc`) stand beside the
-    identity answered = exported + dropped, since the other formats hold them. `notes` are warnings about the
-    dataset itself, which its manifest repeats.
+    identity answered = exported + dropped, since the other formats hold them. What a reviewer added counts as
+    answered too. `notes` are warnings about the dataset itself, which its manifest repeats. `unwritten` says
+    that there was something to export, and nothing of it was accepted.
     """
 
     images: int = 0
@@ -34,11 +37,19 @@ class Summary:
     failures: list[tuple[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    review: ReviewCounts = field(default_factory=ReviewCounts)
+    unwritten: bool = False
+
+    def fail(self, name: str, reason: str) -> None:
+        """Count an image as failed that was counted as labelled."""
+        self.labelled -= 1
+        self.failed += 1
+        self.failures.append((name, reason))
 
     @property
     def exit_code(self) -> int:
-        """0 where everything is well, 3 where images failed."""
-        return 3 if self.failed else 0
+        """0 where everything is well, 3 where images failed or a review left nothing to write."""
+        return 3 if self.failed or self.unwritten else 0
 
     def to_json(self) -> dict[str, Any]:
         """The keys that other programs read."""
@@ -56,6 +67,7 @@ class Summary:
                 "dropped": dict(sorted(self.dropped.items())),
             },
             "splits": self.splits,
+            "review": asdict(self.review),
             "output": self.output,
             "run": self.run,
         }
@@ -93,6 +105,7 @@ class Summary:
             yield "  by prompt: " + ", ".join(
                 f"{prompt} {kept} of {answered}" for prompt, (answered, kept) in self.prompts.items()
             )
+        yield from (f"  {line}" for line in self.review.lines())
         yield from _table(self.splits)
 
 
