@@ -24,7 +24,7 @@ class Refused(Problem):
 
 
 class Changed(Problem):
-    """The answers or the file are no longer those that the page shows. (409 is a decision that came first.)"""
+    """The answers or the file are no longer those that the page shows. (409: a decision came first.)"""
 
     status = 422
 

@@ -92,12 +92,16 @@ class Guard:
                 # only with a request of our own
                 return Response(_AGAIN, media_type="text/html; charset=utf-8")
             return problem(403, "open the address that `autolabel review` printed, with its token")
-        if scope["method"] not in _READING:
-            if headers.get("origin") != f"http://{hosts[0]}":
-                return problem(403, "this may be asked by the review's own page only")
-            if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-                return problem(403, "the content type should be application/json")
-        return None
+        return None if scope["method"] in _READING else _not_ours(headers, hosts[0])
+
+
+def _not_ours(headers: Headers, host: str) -> Response | None:
+    """The response to a change that another site's form or script asks for."""
+    if headers.get("origin") != f"http://{host}":
+        return problem(403, "this may be asked by the review's own page only")
+    if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        return problem(403, "the content type should be application/json")
+    return None
 
 
 def is_own_name(host: str, bound: str, port: int) -> bool:
