@@ -80,6 +80,23 @@ def test_a_labelling_leaves_all_that_the_review_needs(config):
         assert all(images.probe(session.thumb(number)).format == "JPEG" for number in range(3))
 
 
+def test_what_goes_wrong_with_a_thumb_or_a_figure_is_no_trouble_of_the_labelling(monkeypatch):
+    """Both can be made later: the images are labelled, and nothing is said."""
+
+    def broken(*_):
+        raise RuntimeError("a bug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("autolabel.thumbs.make", broken)
+        patch.setattr("autolabel.pipeline.glances.make", broken)
+        config = labelled()
+    with store() as kept:
+        assert list(kept.glances()) == []
+    with Session(config) as session:
+        assert len(index_of(session)["images"]["name"]) == 3
+        assert session.thumb(0)
+
+
 def test_an_older_run_gets_its_figures_when_it_is_opened(config):
     """Without glances the index is the same, and the next time they are there."""
     with Session(config) as session:
