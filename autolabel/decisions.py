@@ -169,6 +169,8 @@ def to_json(review: Review) -> dict[str, Any]:
 
 def apply(review: Review, detections: Sequence[Detection], categories: Sequence[Category]) -> Applied:
     """What a review makes of the answers of its image, which are of the classes `categories`."""
+    if not review.verdict and not review.instances:
+        return Applied(list(detections))
     ids = instance_ids(detections)
     class_ids = {category.name: category.id for category in categories}
     matched, lost = _match(review.instances, detections, ids, class_ids)
@@ -199,11 +201,12 @@ def apply(review: Review, detections: Sequence[Detection], categories: Sequence[
 
 
 def _state(review: Review, *, fresh: bool) -> State:
+    """Of an image about which something is decided."""
     if review.verdict == "rejected":
         return "rejected"
     if review.verdict == "accepted" and fresh:
         return "accepted"
-    return "edited" if review.verdict or review.instances else "new"
+    return "edited"
 
 
 def _match(
@@ -301,3 +304,5 @@ def _mask(counts: str, size: tuple[int, int]) -> RLE:
 def _check_text(text: str | None) -> None:
     if text is not None and len(text) > _LONGEST:
         raise ValueError(f"a text has {len(text)} characters, more than {_LONGEST}")
+    if text is not None and any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError(f"the text {text!r} holds half a character")

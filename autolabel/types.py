@@ -233,6 +233,9 @@ class Detection:
     asked: Prompt | None = None
 
 
+Status = Literal["labelled", "failed", "rejected"]  # rejected: by the review
+
+
 @dataclass(frozen=True, slots=True)
 class ImageResult:
     """What became of one image; `width` and `height` are 0 where it could not be read.
@@ -243,7 +246,7 @@ class ImageResult:
     file_name: str
     width: int
     height: int
-    status: Literal["labelled", "failed"]
+    status: Status
     detections: Sequence[Detection] = field(default_factory=tuple)
     error: str | None = None
     path: str = field(default="", repr=False, compare=False)

@@ -140,6 +140,7 @@ GOOD = decisions.to_json(Review(instances=(Decision("accepted", origin(ANSWERS, 
         {"instances": [GOOD["instances"][0] | {"category": "x" * 5000}]},
         {"instances": [GOOD["instances"][0]] * 10_001},
         {"made_on": None},
+        {"made_on": "\udc00"},
     ],
 )  # fmt: skip
 def test_what_is_no_review_is_refused(change):

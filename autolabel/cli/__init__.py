@@ -157,6 +157,9 @@ def export(
     config: ConfigArgument,
     overwrite: Overwrite = False,
     resplit: Resplit = False,
+    reviewed_only: Annotated[
+        bool, typer.Option("--reviewed-only", help="Only images that were accepted in the review.")
+    ] = False,
     overrides: Set = None,
     as_json: Json = False,
 ) -> None:
@@ -164,9 +167,13 @@ def export(
     with exit_codes(as_json, config, overrides):
         from autolabel import pipeline  # noqa: PLC0415
 
-        finish(
-            pipeline.export(_config_file(config, overrides), overwrite=overwrite, resplit=resplit), as_json
+        summary = pipeline.export(
+            _config_file(config, overrides),
+            overwrite=overwrite,
+            resplit=resplit,
+            reviewed_only=reviewed_only,
         )
+        finish(summary, as_json)
 
 
 @app.command()

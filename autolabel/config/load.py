@@ -31,7 +31,9 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     path = Path(path)
     data, lines = _read(path)
     origin = {key: f"{path}, line {line}" for key, line in lines.items()} | {(): str(path)}
-    return build_config(data, origin, overrides, name=path.stem)
+    config = build_config(data, origin, overrides, name=path.stem)
+    config.__dict__["origin"] = path, tuple(overrides)
+    return config
 
 
 def build_config(

@@ -2,6 +2,8 @@
 
 import math
 from collections import Counter
+from functools import cached_property
+from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -290,6 +292,14 @@ class Config(Section):
                     "or answers between the two would never be asked for"
                 )
         return self
+
+    @cached_property
+    def origin(self) -> tuple[Path, tuple[str, ...]] | None:
+        """The file that it was read from, and the overrides; None where it was not read from one.
+
+        It is no field: configurations that say the same are equal, wherever they come from.
+        """
+        return None
 
     @property
     def categories(self) -> list[Category]:

@@ -1,35 +1,33 @@
 """`export`: kept answers become a dataset: filtered, split, written. Never touches the network."""
 
 import csv
-import logging
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
-import orjson
 from tqdm import tqdm
 
-from autolabel import filters
 from autolabel.config import Config
 from autolabel.errors import AutolabelError, ImageError, Interrupted
+from autolabel.filters import Dropped
 from autolabel.formats import open_writer
 from autolabel.formats.base import ExportImage, FormatReport, Writer
 from autolabel.formats.images import ImageStore
 from autolabel.formats.tree import check_output, staged
 from autolabel.geometry import rle
 from autolabel.pipeline import manifest
+from autolabel.pipeline.choosing import choose, left_out, why_nothing
 from autolabel.pipeline.flags import Flags
 from autolabel.pipeline.inventory import check_run, sources_of
 from autolabel.pipeline.results import Labelled, Run, Survey
+from autolabel.pipeline.reviewing import ReviewCounts, Reviewed
+from autolabel.pipeline.splitting import split
 from autolabel.pipeline.summary import FORMAT_LIMIT, Summary
-from autolabel.splits import SPLITS, assign
+from autolabel.splits import SPLITS
 from autolabel.types import Category, Detection, FrameItem, ImageItem
-
-log = logging.getLogger(__name__)
 
 
 def export(
@@ -38,10 +36,13 @@ def export(
     sample: Sequence[ImageItem] | None = None,
     overwrite: bool = False,
     resplit: bool = False,
+    reviewed_only: bool = False,
 ) -> Summary:
     """Write the dataset of `config` from kept answers, or of the `sample` of its images alone.
 
-    The old dataset is replaced only once the new one is whole, and stays where no image has an answer.
+    Decisions of the review come before the filters; with `reviewed_only` its accepted images alone are
+    written. The old dataset is replaced only once the new one is whole, and stays where there is no image to
+    write.
     Raises UsageError where nothing is labelled yet or the output can't be written.
     """
     started = time.monotonic()
@@ -52,13 +53,21 @@ def export(
             found = run.survey()
             summary = _summary(found, config)
             summary.warnings += [run.asked.warning] if run.asked.warning else []
-            _write(run, found, summary, overwrite=overwrite, resplit=resplit)
+            _write(run, found, summary, overwrite=overwrite, resplit=resplit, reviewed_only=reviewed_only)
         except OSError as error:
             reason = f"{config.output} can't be written ({error.strerror}); the old dataset stays"
             raise AutolabelError(reason) from None
         except KeyboardInterrupt:
             stop = Interrupted("interrupted before the new dataset was whole; the old one stays")
-            stop.summary = replace(summary, answered=0, exported=0, dropped=Counter(), splits={}, prompts={})
+            stop.summary = replace(
+                summary,
+                answered=0,
+                exported=0,
+                dropped=Counter(),
+                splits={},
+                prompts={},
+                review=ReviewCounts(),
+            )
             raise stop from None
     summary.seconds = time.monotonic() - started
     return summary
@@ -84,20 +93,21 @@ def _summary(found: Survey, config: Config) -> Summary:
     )
 
 
-def _write(run: Run, found: Survey, summary: Summary, *, overwrite: bool, resplit: bool) -> None:
+def _write(
+    run: Run, found: Survey, summary: Summary, *, overwrite: bool, resplit: bool, reviewed_only: bool
+) -> None:
     config = run.config
-    entries = found.labelled
-    if config.export.empty_images == "skip":
-        entries = [entry for entry in entries if run.result(entry).detections]
+    revisions = run.store.revisions()  # of one moment: a reviewer may be at work
+    labelled, entries = choose(run, found.labelled, summary, revisions, reviewed_only=reviewed_only)
     if not entries:
-        why = "no instance is left in any image" if found.labelled else "no image has a whole answer"
+        why, summary.unwritten = why_nothing(config, found, reviewed_only=reviewed_only)
         summary.warnings.append(f"{why}, so nothing is written and {config.output} stays as it is")
         return
-    splits = _splits(run, entries, summary, resplit=resplit)
+    splits = split(run, entries, summary, resplit=resplit, is_part=run.is_sample or reviewed_only)
     with staged(Path(config.output), overwrite=overwrite) as folder:
         used = [s for s in SPLITS if config.split.shares[s] > 0 or s in splits.values()]
-        with _Export(run, folder, used, summary) as out:
-            bar = tqdm(found.labelled, unit="image", desc="export", disable=None, leave=False)
+        with _Export(run, folder, used, summary, revisions, reviewed_only=reviewed_only) as out:
+            bar = tqdm(labelled, unit="image", desc="export", disable=None, leave=False)
             for entry in bar:
                 out.add(entry, splits.get(entry.item.file_name))
         summary.failures.sort()
@@ -105,94 +115,39 @@ def _write(run: Run, found: Survey, summary: Summary, *, overwrite: bool, respli
         flagged = out.flags.counts if out.flags else {}
         visual = run.asked.visual.settings if run.asked.visual else None
         manifest.write(
-            folder / "dataset.json", config, summary, out.reports, out.degradations, flagged, visual
+            folder / "dataset.json",
+            config,
+            summary,
+            out.reports,
+            out.degradations,
+            flagged,
+            visual,
+            reviewed_only=reviewed_only,
         )
         if flagged:
             counts = ", ".join(f"{count} {reason}" for reason, count in sorted(flagged.items()))
             summary.warnings.append(f"masks that don't fit their box: {counts}; flagged.csv lists them")
+        summary.warnings += summary.review.warnings()
     summary.output = config.output
-
-
-def _splits(run: Run, entries: Sequence[Labelled], summary: Summary, *, resplit: bool) -> dict[str, str]:
-    """The split of every image, by file_name; records new ones, and points out what the record contradicts.
-
-    The frames of a clip share the clip's, but for those from a number on that `_cut_clip` gave to val.
-    """
-    settings = run.config.split
-    kept = {} if resplit else run.store.splits()
-    sizes = Counter(entry.unit for entry in entries if isinstance(entry.item, FrameItem))
-    assigned = assign([entry.unit for entry in entries], kept, settings.shares, settings.seed, sizes)
-    moved = sum(kept.get(unit, split) != split for unit, split in assigned.items())
-    if moved:
-        summary.warnings.append(f"val would have been empty: {moved} image(s) moved there from another split")
-    now = orjson.dumps({**settings.shares, "seed": settings.seed}).decode()
-    then = run.store.note("split") if kept else None
-    if then is not None and then != now:
-        summary.warnings.append(
-            f"the kept splits were made with {then}, the config says {now}: "
-            "only new images follow it; --resplit starts over"
-        )
-    with run.store.transaction():
-        # a sample may need an image of train as its val: the whole folder does not
-        lasting = {unit: split for unit, split in assigned.items() if kept.get(unit, split) == split}
-        run.store.put_splits(lasting if run.is_sample else assigned, afresh=resplit and not run.is_sample)
-        if then is None:
-            run.store.put_note("split", now)
-        cuts = _cuts(run, entries, assigned, resplit=resplit)
-    splits = {entry.item.file_name: _split_of(entry, assigned, cuts) for entry in entries}
-    summary.notes += _divided_clips(entries, splits)
-    return splits
-
-
-def _cuts(
-    run: Run, entries: Sequence[Labelled], assigned: Mapping[bytes, str], *, resplit: bool
-) -> dict[bytes, int]:
-    """The frame number from which a clip's frames are val, by the clip's content; kept in the run.
-
-    Where one clip is all there is, val would be empty without its last part.
-    """
-    name = "val of {} from frame".format
-    clips = {entry.unit for entry in entries if isinstance(entry.item, FrameItem)}
-    kept = {clip: run.store.note(name(clip.hex())) for clip in clips if not resplit}
-    cuts = {clip: int(number) for clip, number in kept.items() if number}
-    share = run.config.split.val
-    if len(assigned) == 1 and clips and not cuts and share > 0 and "val" not in assigned.values():
-        numbers = sorted({entry.item.number for entry in entries if isinstance(entry.item, FrameItem)})
-        if len(numbers) > 1:
-            count = min(len(numbers) - 1, max(1, round(share * len(numbers))))
-            cuts = {next(iter(clips)): numbers[-count]}
-    for clip in clips if not run.is_sample else ():
-        run.store.put_note(name(clip.hex()), str(cuts.get(clip, "")))
-    return cuts
-
-
-def _split_of(entry: Labelled, assigned: Mapping[bytes, str], cuts: Mapping[bytes, int]) -> str:
-    if isinstance(entry.item, FrameItem) and entry.item.number >= cuts.get(entry.unit, sys.maxsize):
-        return "val"
-    return assigned[entry.unit]
-
-
-def _divided_clips(entries: Sequence[Labelled], splits: Mapping[str, str]) -> Iterator[str]:
-    """A sentence for each clip that is not in one split as a whole."""
-    clips: dict[str, Counter[str]] = {}
-    for entry in entries:
-        if isinstance(entry.item, FrameItem):
-            name = entry.item.file_name
-            clips.setdefault(entry.item.clip.file_name, Counter())[splits[name]] += 1
-    for name, counts in clips.items():
-        if len(counts) > 1:
-            yield (
-                f"{name} was the only clip when it was split: val has the last {counts['val']} of its "
-                f"{counts.total()} frames"
-            )
 
 
 class _Export:
     """The open files of one export."""
 
-    def __init__(self, run: Run, folder: Path, splits: Sequence[str], summary: Summary) -> None:
+    def __init__(
+        self,
+        run: Run,
+        folder: Path,
+        splits: Sequence[str],
+        summary: Summary,
+        revisions: Mapping[bytes, int],
+        *,
+        reviewed_only: bool,
+    ) -> None:
         config = run.config
         self._run = run
+        self._revisions = revisions
+        self._reviewed_only = reviewed_only
         self._summary = summary
         self._images = ImageStore(config.export.images)
         self._writers: dict[str, Writer] = {
@@ -235,32 +190,39 @@ class _Export:
         """Filter one image and write it into every format; without a split it is only accounted for."""
         item = entry.item
         try:
-            answered, degradations = self._run.answers(entry)
-            kept, dropped = filters.apply(answered, self._run.categories, self._run.config.filter)
-            _check_boxes(answered)
+            found = self._run.reviewed(entry, self._revisions)
+            reason = left_out(found.applied, reviewed_only=self._reviewed_only)
+            kept, dropped = found.kept, found.dropped
+            if reason:
+                kept, dropped = [], [Dropped(d, reason) for d in found.applied.detections]
+            _check(found, split, kept)
             frame = item if isinstance(item, FrameItem) else None
             image = ExportImage(
                 item.file_name, item.path, entry.width, entry.height, split or "", kept, frame
             )
-            if split and self._run.config.export.images != "none":
+            if split and not reason and self._run.config.export.images != "none":
                 # where nothing was asked about an image, nobody has looked whether it is whole
-                self._images.open(image, verify=not answered)
+                self._images.open(image, verify=not any(d.asked for d in found.applied.detections))
         except ImageError as error:  # the file has changed or gone since it was labelled
-            self._summary.labelled -= 1
-            self._summary.failed += 1
-            self._summary.failures.append((item.file_name, str(error)))
+            self._summary.fail(item.file_name, str(error))
             return
-        self.degradations.update(degradations)
+        self._account(image, found, kept, dropped)
+        self._summary.review.add(found.review, found.applied, left_out=reason is not None)
+        if split and not reason:
+            self._put(image, split)
+
+    def _account(
+        self, image: ExportImage, found: Reviewed, kept: Sequence[Detection], dropped: Sequence[Dropped]
+    ) -> None:
+        self.degradations.update(found.degradations)
         for drop in dropped:
             self._drop(image, drop.detection, drop.reason, drop.kept_by)
         if self.flags:
             empty = [drop.detection for drop in dropped if drop.reason == "empty_mask"]
-            self.flags.add(item.file_name, [*kept, *empty])
-        self._summary.answered += len(answered)
-        for detection in answered:
+            self.flags.add(image.file_name, [*kept, *empty])
+        self._summary.answered += len(found.applied.detections)
+        for detection in found.applied.detections:
             self._summary.prompts.setdefault(detection.prompt, [0, 0])[0] += 1
-        if split:
-            self._put(image, split)
 
     def _put(self, image: ExportImage, split: str) -> None:
         for name, writer in self._writers.items():
@@ -291,10 +253,16 @@ class _Export:
         self._dropped.writerow([image.file_name, category, prompt, confidence, reason, winner])
 
 
-def _check_boxes(answered: Sequence[Detection]) -> None:
-    """Raise ImageError where every box got an empty mask: the image is known not to be without objects."""
-    boxes = [d for d in answered if d.asked is not None and d.asked.box_xyxy is not None]
-    if boxes and len(boxes) == len(answered) and not any(rle.area(d.mask) for d in boxes):
+def _check(found: Reviewed, split: str | None, kept: Sequence[Detection]) -> None:
+    """Raise ImageError for an image that got no mask at all, or another answer since the splits were made."""
+    if split is None and kept:
+        raise ImageError("its answers have changed while the dataset was written; export again")
+    applied = found.applied
+    if applied.state in ("accepted", "rejected"):
+        return  # somebody has looked
+    left = [d for i, d in enumerate(applied.detections) if i not in applied.rejected]
+    boxes = [d for d in left if d.asked is not None and d.asked.box_xyxy is not None]
+    if boxes and len(boxes) == len(left) and not any(rle.area(d.mask) for d in boxes):
         raise ImageError(
             f"none of its {len(boxes)} boxes got a mask, and it is not without objects; "
             "set `visual` to a model, or leave the image out"

@@ -22,13 +22,17 @@ def write(
     degradations: Mapping[str, int],
     flagged: Mapping[str, int],
     visual: BackendConfig | None,
+    *,
+    reviewed_only: bool = False,
 ) -> None:
     """Write the manifest. `degradations` counts instances by what the host's answer could not hold, `flagged`
     those whose mask does not fit the box that was asked for; `visual` answered boxes and points.
+
+    A review is in it only where there is one.
     """
     losses: dict[str, Any] = {"answers": dict(sorted(degradations.items()))} if degradations else {}
     losses |= {name: report.degradations for name, report in reports.items() if report.degradations}
-    data = {
+    data: dict[str, Any] = {
         "version": __version__,
         "config": _config(config),
         "model": _answerer(config.backend),
@@ -46,6 +50,10 @@ def write(
             name: report.renamed_classes for name, report in reports.items() if report.renamed_classes
         },
     }
+    if summary.review:
+        data["review"] = asdict(summary.review)
+    if reviewed_only:
+        data["reviewed_only"] = True
     path.write_bytes(orjson.dumps(data, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
 
 

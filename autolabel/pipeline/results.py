@@ -1,17 +1,19 @@
 """The kept answers of a run as results: one image at a time, in file_name order, without a network."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any, NamedTuple
 
-from autolabel import filters
+from autolabel import decisions
 from autolabel.config import Config
+from autolabel.decisions import Review
 from autolabel.errors import ImageError, InputError
 from autolabel.pipeline.inventory import identify, select, store_path, why_unanswered
 from autolabel.pipeline.question import Question, question
+from autolabel.pipeline.reviewing import Reviewed, filtered, read
 from autolabel.store import Store
-from autolabel.types import Category, Detection, FrameItem, ImageItem, ImageResult
+from autolabel.types import Category, Detection, FrameItem, ImageItem, ImageResult, Status
 
 
 class Labelled(NamedTuple):
@@ -81,29 +83,45 @@ class Run:
         return found
 
     def results(self, *, raw: bool = False) -> Iterator[ImageResult]:
-        """Yield every image as it is exported, or with all its answers where `raw`; failed ones too."""
+        """Yield every image as it is exported, or with all its answers where `raw`; failed ones too.
+
+        One that the review rejects has the status "rejected" and no detections, unless `raw`: raw answers are
+        as they were given.
+        """
         found = self.survey()
+        revisions = self.store.revisions()
         entries = {entry.item.file_name: entry for entry in found.labelled}
         failed = dict(found.failures)
         for name in sorted([*entries, *failed]):
-            if name in entries:
-                yield self.result(entries[name], raw=raw)
-            else:
+            if name not in entries:
                 yield ImageResult(name, 0, 0, "failed", error=failed[name])
+                continue
+            try:
+                yield self.result(entries[name], raw=raw, revisions=revisions)
+            except ImageError as error:
+                yield ImageResult(name, 0, 0, "failed", error=str(error))
 
-    def result(self, entry: Labelled, *, raw: bool = False) -> ImageResult:
-        """One labelled image as it is exported, or with all its answers where `raw`."""
-        detections, _ = self.answers(entry)
-        if not raw:
-            detections, _ = filters.apply(detections, self.categories, self.config.filter)
-        item = entry.item
+    def result(
+        self, entry: Labelled, *, raw: bool = False, revisions: Mapping[bytes, int] | None = None
+    ) -> ImageResult:
+        """One labelled image as it is exported, or with all its answers where `raw`.
+
+        `revisions` are the store's, where they are at hand. Raises ImageError as `reviewed` does.
+        """
+        status: Status = "labelled"
+        if raw:
+            detections, _ = self.answers(entry)
+        else:
+            found = self.reviewed(entry, revisions)
+            detections = found.kept
+            status = "rejected" if found.applied.state == "rejected" else "labelled"
         return ImageResult(
-            item.file_name,
+            entry.item.file_name,
             entry.width,
             entry.height,
-            "labelled",
+            status,
             tuple(detections),
-            path=item.location,
+            path=entry.item.location,
             classes=tuple(category.name for category in self.categories),
         )
 
@@ -114,6 +132,26 @@ class Run:
         """
         # the review stands above this module, and needs a notebook
         return import_module("autolabel.review.widget").show(self.config, read_only=read_only)
+
+    def reviewed(self, entry: Labelled, revisions: Mapping[bytes, int] | None = None) -> Reviewed:
+        """The answers of an image as its review and the filters leave them.
+
+        The review is the current one, or that of `revisions`. Raises ImageError where it can't be read, or a
+        labelling has just taken an answer away.
+        """
+        review = self.review_of(entry, revisions)
+        answered, degradations = self.answers(entry)
+        applied = decisions.apply(review, answered, self.categories)
+        return Reviewed(
+            review, applied, *filtered(applied, self.categories, self.config.filter), degradations
+        )
+
+    def review_of(self, entry: Labelled, revisions: Mapping[bytes, int] | None = None) -> Review:
+        """What is decided about an image, as in `reviewed`."""
+        if revisions is not None and entry.image not in revisions:
+            return Review()
+        revision = revisions[entry.image] if revisions is not None else None
+        return read(self.store, entry.image, (entry.height, entry.width), revision)
 
     def answers(self, entry: Labelled) -> tuple[list[Detection], list[str]]:
         """All detections of an image, of the classes of the config, and the degradations of each.

@@ -2,8 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from autolabel.pipeline.reviewing import ReviewCounts
 
 FORMAT_LIMIT = "format_limit:"
 
@@ -13,8 +15,9 @@ class Summary:
     """The outcome of label, export or run. `requests` counts every request sent, retries included.
 
     `dropped` counts instances by reason; those of a format (`format_limit:voc`) stand beside the
-    identity answered = exported + dropped, since the other formats hold them. `notes` are warnings about the
-    dataset itself, which its manifest repeats.
+    identity answered = exported + dropped, since the other formats hold them. What a reviewer added counts as
+    answered too. `notes` are warnings about the dataset itself, which its manifest repeats. `unwritten` says
+    that there was something to export, and nothing of it was accepted.
     """
 
     images: int = 0
@@ -34,11 +37,19 @@ class Summary:
     failures: list[tuple[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    review: ReviewCounts = field(default_factory=ReviewCounts)
+    unwritten: bool = False
+
+    def fail(self, name: str, reason: str) -> None:
+        """Count an image as failed that was counted as labelled."""
+        self.labelled -= 1
+        self.failed += 1
+        self.failures.append((name, reason))
 
     @property
     def exit_code(self) -> int:
-        """0 where everything is well, 3 where images failed."""
-        return 3 if self.failed else 0
+        """0 where everything is well, 3 where images failed or a review left nothing to write."""
+        return 3 if self.failed or self.unwritten else 0
 
     def to_json(self) -> dict[str, Any]:
         """The keys that other programs read."""
@@ -56,6 +67,7 @@ class Summary:
                 "dropped": dict(sorted(self.dropped.items())),
             },
             "splits": self.splits,
+            "review": asdict(self.review),
             "output": self.output,
             "run": self.run,
         }
@@ -78,7 +90,7 @@ class Summary:
 
     def troubles(self) -> Iterator[str]:
         """Yield what needs attention: failed images and warnings."""
-        yield from _first("failed", [f"{name}: {reason}" for name, reason in self.failures])
+        yield from first("failed", [f"{name}: {reason}" for name, reason in self.failures])
         yield from (f"warning: {warning}" for warning in (*self.warnings, *self.notes))
 
     def _export_lines(self) -> Iterator[str]:
@@ -93,7 +105,15 @@ class Summary:
             yield "  by prompt: " + ", ".join(
                 f"{prompt} {kept} of {answered}" for prompt, (answered, kept) in self.prompts.items()
             )
+        yield from (f"  {line}" for line in self.review.lines())
         yield from _table(self.splits)
+
+
+def first(what: str, entries: list[str], most: int = 10) -> Iterator[str]:
+    """Yield the first `most` of the entries, and how many more there are."""
+    yield from (f"{what}: {entry}" for entry in entries[:most])
+    if len(entries) > most:
+        yield f"... and {len(entries) - most} more {what}"
 
 
 def _table(splits: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
@@ -112,9 +132,3 @@ def _table(splits: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
 
 def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {n}" for name, n in sorted(counts.items()))
-
-
-def _first(what: str, entries: list[str], most: int = 10) -> Iterator[str]:
-    yield from (f"{what}: {entry}" for entry in entries[:most])
-    if len(entries) > most:
-        yield f"... and {len(entries) - most} more {what}"

@@ -24,9 +24,9 @@ class Refused(Problem):
 
 
 class Changed(Problem):
-    """The answers or the file are no longer those that the page shows."""
+    """The answers or the file are no longer those that the page shows. (409: a decision came first.)"""
 
-    status = 409
+    status = 422
 
 
 class ReadOnly(Problem):

@@ -23,6 +23,7 @@ _HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
 }
+_AGAIN = '<!doctype html><title>autolabel</title><meta http-equiv="refresh" content="0; url=/">'
 _READING = frozenset({"GET", "HEAD"})
 
 
@@ -86,13 +87,21 @@ class Guard:
         if given and scope["path"] == "/" and scope["method"] == "GET" and self._keys.opens(given[0]):
             return self._keys.let_in()
         if not self._keys.knows("; ".join(headers.getlist("cookie"))):
+            if scope["path"] == "/" and headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+                # a link on another page (a notebook's, a terminal's in a browser): the strict cookie comes
+                # only with a request of our own
+                return Response(_AGAIN, media_type="text/html; charset=utf-8")
             return problem(403, "open the address that `autolabel review` printed, with its token")
-        if scope["method"] not in _READING:
-            if headers.get("origin") != f"http://{hosts[0]}":
-                return problem(403, "this may be asked by the review's own page only")
-            if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-                return problem(403, "the content type should be application/json")
-        return None
+        return None if scope["method"] in _READING else _not_ours(headers, hosts[0])
+
+
+def _not_ours(headers: Headers, host: str) -> Response | None:
+    """The response to a change that another site's form or script asks for."""
+    if headers.get("origin") != f"http://{host}":
+        return problem(403, "this may be asked by the review's own page only")
+    if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        return problem(403, "the content type should be application/json")
+    return None
 
 
 def is_own_name(host: str, bound: str, port: int) -> bool:

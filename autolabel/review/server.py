@@ -88,14 +88,14 @@ def make_server(session: Session, host: str, port: int) -> tuple[uvicorn.Server,
 
 
 def bound(host: str, port: int) -> socket.socket:
-    """A socket that listens on an address. Raises UsageError where it can't be had."""
+    """A socket bound to an address. Raises UsageError where it can't be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         if sys.platform != "win32":  # there it would let two servers share a port
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((host, port))
-        sock.listen()  # whoever opens the address from now on is answered, if a moment later
+        sock.listen()  # a browser that is faster than the server waits
     except (OSError, OverflowError) as error:
         sock.close()
         if getattr(error, "errno", None) == errno.EADDRINUSE:

@@ -98,7 +98,7 @@ def reviewed(
     after += added
     sure |= set(range(len(scene), len(after)))
     shared = shared_pixels(after)
-    # A pair of two new masks may stand with the one, with the other or with both.
+    # A pair of two new masks may stand with the one or with both: it does nothing.
     new = {*redrawn, *range(len(scene), len(after))}
     listed = {
         i: [

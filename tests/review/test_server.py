@@ -219,7 +219,7 @@ def test_a_decision_must_fit_the_image(page):
 def test_a_verdict_on_other_answers_is_refused(page):
     """Accepting an image says of which answers: those of the index."""
     answers = page.index()["images"]["answers"][0]
-    assert decide(page, 0, verdict="accepted", made_on="0" * 16).status_code == 409
+    assert decide(page, 0, verdict="accepted", made_on="0" * 16).status_code == 422
     assert decide(page, 0, verdict="accepted", made_on=answers).status_code == 200
 
 

@@ -38,6 +38,13 @@ export async function start(root, host) {
   }
 }
 
+/** Whether an element has a use of its own for a key. @param {HTMLElement} element @param {string} key */
+function takesKey(element, key) {
+  if (element instanceof HTMLInputElement && element.type === "range") return /^(Arrow|Page|Home|End|Escape)/.test(key);
+  if (element.tagName === "BUTTON") return key === "Enter" || key === " ";
+  return /^(INPUT|SELECT|TEXTAREA)$/.test(element.tagName) || element.isContentEditable;
+}
+
 class App {
   /**
    * @param {HTMLElement} root
@@ -189,15 +196,13 @@ class App {
   _key(event) {
     const at = /** @type {HTMLElement} */ (event.target);
     if (this.help.open || event.defaultPrevented) return;
-    const types = /^(INPUT|SELECT|TEXTAREA)$/.test(at.tagName) || at.isContentEditable;
-    if (types) {
-      if (event.key === "Escape") this.grid.element.focus();
+    if (takesKey(at, event.key)) {
+      if (event.key === "Escape") (this.viewer.isOpen ? this.viewer.title : this.grid.element).focus();
       return;
     }
     if (!this.root.contains(at) && at !== document.body) return;
     const command = event.ctrlKey || event.metaKey;
     if (command && event.key.toLowerCase() !== "z") return;
-    if (at.tagName === "BUTTON" && (event.key === "Enter" || event.key === " ")) return;
     if (this._act(event)) {
       event.preventDefault();
       event.stopPropagation();

@@ -37,6 +37,8 @@ export const ALL_IMAGES = {
 /** @typedef {{n: number, before: Sheet, after: Sheet, what: string}} Step */
 /** @typedef {{n: number, mine: Sheet, theirs: Sheet}} Conflict */
 
+let desks = 0;
+
 /** Tells its listeners of "figures", "shown", "sheet" (with `detail`, the image), "status" and "conflict". */
 export class Desk extends EventTarget {
   /**
@@ -47,6 +49,7 @@ export class Desk extends EventTarget {
     super();
     this.host = host;
     this.index = index;
+    this.uid = `al${++desks}`; // a notebook may show several, whose elements need names of their own
     this.data = prepare(index);
     this.prompt = new Uint16Array(bytesOfBase64(index.prompt));
     this.count = index.images.name.length;

@@ -11,10 +11,16 @@ const TILE_HEIGHT = 184;
 const PICTURE_WIDTH = 200;
 const PICTURE_HEIGHT = 150;
 const ROWS_AHEAD = 4;
+const FRAME_MS = 6; // of drawing in one frame: the rest waits for the next
 const KEPT_SPANS = 800; // images whose small overlays stay in memory
 const STATE_SIGNS = { new: "", accepted: "✓", rejected: "✕", edited: "✎" };
 
 /** @typedef {{element: HTMLElement, picture: HTMLImageElement, canvas: HTMLCanvasElement, name: HTMLElement, sign: HTMLElement, n: number, place: number, drawn: string}} Tile */
+
+/** Pixels are put in once and never drawn upon: they need no graphics card. @param {HTMLCanvasElement} canvas */
+function contextOf(canvas) {
+  return canvas.getContext("2d", { willReadFrequently: true });
+}
 
 export class Grid {
   /**
@@ -26,6 +32,7 @@ export class Grid {
     this.open = open;
     this.columns = 1;
     this.focus = 0; // place among the shown
+    this.last = -1; // the image there
     this.showsOverlays = true;
     /** @type {Map<number, Tile>} by place */
     this.tiles = new Map();
@@ -48,7 +55,7 @@ export class Grid {
     this.element.append(this.empty);
     this.watch = new ResizeObserver(() => this.layout());
     this.watch.observe(this.element);
-    desk.addEventListener("shown", () => this.layout());
+    desk.addEventListener("shown", () => this._reorder());
     desk.addEventListener("figures", () => this.draw(true));
     desk.addEventListener("sheet", () => this.draw(true));
   }
@@ -56,6 +63,14 @@ export class Grid {
   /** @returns {number} the image that has the focus, or -1 */
   get current() {
     return this.desk.shown[this.focus] ?? -1;
+  }
+
+  /** The images changed or their order: the one that has the focus keeps it. */
+  _reorder() {
+    const place = this.desk.shown.indexOf(this.last);
+    if (place >= 0) this.focus = place;
+    this.layout();
+    if (place >= 0) this.moveTo(place);
   }
 
   layout() {
@@ -99,16 +114,30 @@ export class Grid {
     for (const place of [...this.tiles.keys()]) {
       if (place < first * this.columns || place >= end) this._remove(place);
     }
+    const until = performance.now() + FRAME_MS;
+    let later = false;
     /** @type {number[]} */
     const lacking = [];
-    for (let place = first * this.columns; place < end; place++) {
+    for (const place of this._inOrder(first * this.columns, end)) {
       const known = this.tiles.get(place);
+      later = performance.now() > until;
+      if (later && !(known && this.anew)) break;
       const tile = known ?? this._add(place);
       if (!known || this.anew) this._fill(tile);
-      if (!this._paint(tile)) lacking.push(tile.n);
+      if (!later && !this._paint(tile)) lacking.push(tile.n);
     }
     this.element.setAttribute("aria-activedescendant", this.tiles.get(this.focus)?.element.id ?? "");
     if (lacking.length) this._fetch(lacking);
+    if (later) requestAnimationFrame(() => this.draw());
+  }
+
+  /** Places from `start` to `end`, those on the screen first. @param {number} start @param {number} end */
+  _inOrder(start, end) {
+    const top = Math.floor(this.element.scrollTop / TILE_HEIGHT) * this.columns;
+    const bottom = Math.ceil((this.element.scrollTop + this.element.clientHeight) / TILE_HEIGHT) * this.columns;
+    const places = Array.from({ length: end - start }, (_, i) => start + i);
+    const isSeen = (/** @type {number} */ place) => place >= top && place < bottom;
+    return [...places.filter(isSeen), ...places.filter((place) => !isSeen(place))];
   }
 
   /** @param {number[]} lacking */
@@ -124,10 +153,11 @@ export class Grid {
     tile.place = place;
     tile.n = this.desk.shown[place];
     tile.drawn = "";
-    tile.canvas.getContext("2d")?.clearRect(0, 0, tile.canvas.width, tile.canvas.height);
+    delete tile.element.dataset.drawn;
+    contextOf(tile.canvas)?.clearRect(0, 0, tile.canvas.width, tile.canvas.height);
     const [x, y] = [place % this.columns, Math.floor(place / this.columns)];
     tile.element.style.transform = `translate(${(this.left ?? 0) + x * TILE_WIDTH}px, ${y * TILE_HEIGHT}px)`;
-    tile.element.id = `al-tile-${place}`;
+    tile.element.id = `${this.desk.uid}-tile-${place}`;
     this._load(tile);
     this.space.append(tile.element);
     this.tiles.set(place, tile);
@@ -193,13 +223,14 @@ export class Grid {
     canvas.width = width;
     canvas.height = height;
     tile.drawn = "yes";
+    tile.element.dataset.drawn = "yes"; // for who waits for it
     if (!this.showsOverlays || this.desk.state(n) === "rejected") return true;
     const small = this._smallSpans(n, [width, height]);
     const found = instancesOf(this.desk, n)
       .filter((row) => row.reason === "" && !row.lost)
       .reverse()
       .map((row) => ({ spans: small(row.counts), category: row.category }));
-    canvas.getContext("2d")?.putImageData(overlay(found, width, height), 0, 0);
+    contextOf(canvas)?.putImageData(overlay(found, width, height), 0, 0);
     return true;
   }
 
@@ -227,6 +258,7 @@ export class Grid {
   moveTo(place, quietly = false) {
     const before = this.focus;
     this.focus = Math.max(0, Math.min(place, this.desk.shown.length - 1));
+    this.last = this.current;
     if (!quietly) {
       const top = Math.floor(this.focus / this.columns) * TILE_HEIGHT;
       const { scrollTop, clientHeight } = this.element;

@@ -29,8 +29,9 @@ export const VERDICTS = { undecided: 0, sure: 1, rejected: 2 };
  * is kept with it.
  *
  * `sure` are accepted answers with the class that they have now, `redrawn` those of them with another mask, `added`
- * what no model answered. A pair of two that are redrawn or added may stand with one of them or with both. `frozen`:
- * nothing undecided is kept; `leftOut`: the whole image is rejected.
+ * what no model answered; with an empty mask they are as if nothing was decided. Pairs of two of these may be missing
+ * or stand with either: they do nothing to one another. `frozen`: nothing undecided is kept; `leftOut`: the whole
+ * image is rejected.
  * @typedef {{sure: Map<number, number>, rejected: Set<number>,
  *   redrawn?: Map<number, {area: number, shared: SharedWith}>,
  *   added?: {category: number, area: number, shared: SharedWith}[], frozen?: boolean, leftOut?: boolean}} Judged
@@ -150,8 +151,8 @@ export function reviewedTable(data, n, { sure, rejected, redrawn = new Map(), ad
     const own = added[i - answers];
     category[i] = own?.category ?? sure.get(i) ?? data.category[from + i];
     area[i] = (own ?? redrawn.get(i))?.area ?? data.area[from + i];
-    if (own || sure.has(i)) verdict[i] = VERDICTS.sure;
-    else if (rejected.has(i)) verdict[i] = VERDICTS.rejected;
+    if (rejected.has(i)) verdict[i] = VERDICTS.rejected;
+    else if (area[i] && (own || sure.has(i))) verdict[i] = VERDICTS.sure; // no file could hold an empty one
     if (!own) score[i] = data.score[from + i];
   }
   const order = bestFirst(score, area, verdict, 0, count);
@@ -183,7 +184,7 @@ function reviewedPairs(data, n, redrawn, added) {
   const answers = data.offsets[n + 1] - from;
   const changed = [...redrawn, ...added.map((one, i) => /** @type {const} */ ([answers + i, one]))];
   for (const [a, { shared }] of changed) {
-    for (const [b, px] of shared) if (px) pairs.push([a, b, px]);
+    for (const [b, px] of shared) pairs.push([a, b, px]);
   }
   return [0, 1, 2].map((column) => pairs.map((pair) => pair[column]));
 }

@@ -78,6 +78,8 @@ export function makeSliders(desk) {
   });
   const dropped = make("p", { className: "al-dropped", role: "status" });
   element.append(make("div", { className: "al-class" }, cross), dropped, makeSave(desk));
+  // which images are shown may depend on it: they stay where they are until the slider is let go
+  element.addEventListener("change", () => desk.select({}));
   const all = () => {
     for (const update of updates) update();
     const totals = DROP_REASONS.map((_, code) => desk.figures.counts.reduce((sum, perCode) => sum + perCode[code], 0));

@@ -10,6 +10,7 @@ const OVERLAY_SIDE = 1400; // px, the longer side of what masks are filled in
 
 /**
  * @typedef {object} Scene
+ * @property {string} name  of the image, once its masks are there
  * @property {Row[]} rows
  * @property {Set<string>} chosen  their keys
  * @property {boolean} masks  whether they are drawn
@@ -28,7 +29,7 @@ export class Stage {
     /** @type {HTMLImageElement | null} */
     this.picture = null;
     /** @type {Scene} */
-    this.scene = { rows: [], chosen: new Set(), masks: true, dropped: false, dimmed: false };
+    this.scene = { name: "", rows: [], chosen: new Set(), masks: true, dropped: false, dimmed: false };
     /** @type {((context: CanvasRenderingContext2D, scale: number) => void) | null} */
     this.above = null; // what a tool draws
     /** @type {Map<string, Path2D>} */
@@ -126,6 +127,7 @@ export class Stage {
     context.drawImage(this.filled, 0, 0, this.wh[0], this.wh[1]);
     this._outlines(context);
     this.above?.(context, scale);
+    canvas.dataset.shown = this.picture ? this.scene.name : ""; // for who waits for it
   }
 
   /** @param {CanvasRenderingContext2D} context */

@@ -134,7 +134,8 @@ export class Viewer {
 
   _draw() {
     const { rows, chosen, masks, dropped, tool } = this;
-    this.stage.show({ rows, chosen, masks, dropped, dimmed: tool !== null });
+    const name = this.desk.masks(this.n) ? this.desk.name(this.n) : "";
+    this.stage.show({ name, rows, chosen, masks, dropped, dimmed: tool !== null });
   }
 
   /** @param {Row} row */
@@ -153,7 +154,7 @@ export class Viewer {
     const notes = [row.prompt === name ? "" : row.prompt, row.changed ? "changed" : "", what].filter(Boolean).join(" · ");
     return make("div", {
       className: `al-row${row.reason || row.lost ? " al-gone" : ""}`,
-      id: `al-row-${this.rows.indexOf(row)}`,
+      id: `${this.desk.uid}-row-${this.rows.indexOf(row)}`,
       role: "option",
       "aria-selected": String(this.chosen.has(row.key)),
       onclick: (/** @type {MouseEvent} */ event) => this.choose(row.key, event.shiftKey || event.ctrlKey),
@@ -326,7 +327,7 @@ export class Viewer {
         if (mine !== last || !counts || this.tool?.name !== "points") return;
         found = counts;
         this.stage.show({
-          rows: [...this.rows, { ...this._blank(), counts }],
+          name: this.desk.name(this.n), rows: [...this.rows, { ...this._blank(), counts }],
           chosen: new Set(["found"]), masks: true, dropped: false, dimmed: true,
         });
       });
@@ -514,8 +515,9 @@ export class Viewer {
     const input = make("input", {
       type: "text", "aria-label": "class of the chosen instance", placeholder: "class (c)", autocomplete: "off",
     });
-    input.setAttribute("list", "al-classes");
-    const options = make("datalist", { id: "al-classes" }, ...this.desk.classes.map((value) => make("option", { value })));
+    const id = `${this.desk.uid}-classes`;
+    input.setAttribute("list", id);
+    const options = make("datalist", { id }, ...this.desk.classes.map((value) => make("option", { value })));
     input.addEventListener("keydown", (event) => {
       event.stopPropagation();
       if (event.key === "Escape") this.list.focus();

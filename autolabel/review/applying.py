@@ -1,0 +1,167 @@
+"""`review --apply`: decisions that were made in a report, away from the run, are put into the run's store."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import orjson
+
+from autolabel import decisions
+from autolabel.config import Config
+from autolabel.decisions import Review
+from autolabel.errors import ImageError, InputError
+from autolabel.pipeline.results import Labelled, Run
+from autolabel.pipeline.reviewing import read
+from autolabel.pipeline.summary import first
+from autolabel.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Applying:
+    """What became of the decisions in a file: counts of images, and the names of those left alone.
+
+    `already` had the same decisions. Of `conflicts` the run knows others than the file was made from,
+    `unknown` are not among its labelled images, and what stands for `refused` is no review of theirs.
+    """
+
+    path: str
+    run: str
+    images: int
+    applied: int
+    already: int
+    conflicts: tuple[tuple[str, str], ...] = ()
+    unknown: tuple[tuple[str, str], ...] = ()
+    refused: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """0 where everything is applied, 3 where something is not."""
+        return 3 if self.conflicts or self.unknown or self.refused else 0
+
+    def to_json(self) -> dict[str, Any]:
+        """The keys that other programs read."""
+        left = {"conflicts": self.conflicts, "unknown": self.unknown, "refused": self.refused}
+        return {
+            "images": self.images,
+            "applied": self.applied,
+            "already": self.already,
+            **{kind: [{"image": name, "reason": why} for name, why in some] for kind, some in left.items()},
+            "run": self.run,
+        }
+
+    def lines(self) -> Iterator[str]:
+        """Yield the outcome for a terminal."""
+        left = {"in conflict": self.conflicts, "unknown": self.unknown, "refused": self.refused}
+        parts = [f"{self.applied} applied", f"{self.already} already there"]
+        parts += [f"{len(some)} {kind}" for kind, some in left.items() if some]
+        yield f"{self.path}: decisions on {self.images} images: {', '.join(parts)}"
+
+    def troubles(self) -> Iterator[str]:
+        """Yield what was not applied."""
+        left = {"conflict": self.conflicts, "unknown": self.unknown, "refused": self.refused}
+        for kind, some in left.items():
+            yield from first(kind, [f"{name}: {why}" for name, why in some])
+
+
+class _Image(msgspec.Struct, forbid_unknown_fields=True):
+    image: str
+    name: str
+    base: Annotated[int, msgspec.Meta(ge=0)]
+    review: dict[str, Any]
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    autolabel_decisions: Literal[1]
+    images: list[_Image]
+
+
+def apply_decisions(config: Config, path: str | Path) -> Applying:
+    """Put the decisions of the file at `path` into the run of `config`, each image in a commit of its own.
+
+    What was decided in the run since the file was made is never overwritten. Raises InputError, before
+    anything is applied, where `path` is no such file or nothing is labelled yet.
+    """
+    given = _parsed(Path(path))
+    outcomes: dict[str, list[tuple[str, str]]] = {"conflict": [], "unknown": [], "refused": []}
+    applied = already = 0
+    with Run(config) as run:
+        known = {entry.image.hex(): entry for entry in run.survey().labelled}
+        for place, one in enumerate(given.images):
+            entry = known.get(one.image)
+            if entry is None:
+                why = f"images[{place}] is not among the labelled images of {config.run}"
+                outcomes["unknown"].append((_printable(one.name), why))
+                continue
+            kind, why = _put(run.store, entry, one, place)
+            applied += kind == "applied"
+            already += kind == "already"
+            if kind in outcomes:
+                outcomes[kind].append((entry.item.file_name, why))
+    return Applying(
+        str(path),
+        config.run,
+        len(given.images),
+        applied,
+        already,
+        tuple(outcomes["conflict"]),
+        tuple(outcomes["unknown"]),
+        tuple(outcomes["refused"]),
+    )
+
+
+def _parsed(path: Path) -> _File:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} can't be read ({error.strerror}); name a file of decisions") from None
+    try:
+        given = msgspec.json.decode(data, type=_File)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(
+            f"{path} is no file of decisions ({error}); name one that was saved from a report"
+        ) from None
+    met: dict[str, int] = {}
+    for place, one in enumerate(given.images):
+        other = met.setdefault(one.image, place)
+        if other != place:
+            raise InputError(
+                f"{path} has images[{other}] and images[{place}] for one image; leave one of them out"
+            )
+    return given
+
+
+def _put(store: Store, entry: Labelled, given: _Image, place: int) -> tuple[str, str]:
+    """What became of the decisions on one image, "applied", "already", "conflict" or "refused", and why."""
+    size = (entry.height, entry.width)
+    try:
+        review = decisions.from_json(given.review, size)
+    except ValueError as error:
+        return "refused", f"images[{place}].review: {error}"
+    if _same(store, entry.image, size, review):
+        return "already", ""
+    document = orjson.dumps(decisions.to_json(review))
+    if store.put_review(entry.image, document, review.at, base=given.base) is not None:
+        return "applied", ""
+    current = store.review(entry.image)
+    return "conflict", (
+        f"the run has revision {current[0] if current else 0} of its decisions, and the file was made from "
+        f"{given.base}; open the review and decide there"
+    )
+
+
+def _same(store: Store, image: bytes, size: tuple[int, int], review: Review) -> bool:
+    """Whether the run has these decisions already, whenever they were made."""
+    try:
+        return _timeless(read(store, image, size)) == _timeless(review)
+    except ImageError:  # what is there can't be read, and is replaced
+        return False
+
+
+def _timeless(review: Review) -> Review:
+    return replace(review, at="", instances=tuple(replace(d, at="") for d in review.instances))
+
+
+def _printable(name: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in name[:200])
