@@ -168,6 +168,14 @@ def test_every_edit_is_undone_and_done_again(review, street):
     assert [{**d, "at": ""} for d in again] == [{**d, "at": ""} for d in done]
 
 
+def test_what_is_chosen_stays_chosen_through_an_undo(review, street):
+    """After z the next key is about the same instance, not about the image."""
+    review.open("cars.png").press("ArrowDown", "2", "z")
+    expect(review.chosen).to_have_text("car0.90")
+    review.press("r").expect_rows("car ✕ review rejected", "person 0.70", "car 0.60").saved()
+    assert kept_reviews(street)["cars.png"]["verdict"] is None
+
+
 def test_the_image_is_zoomed_and_edited_where_it_stands_then(review, street):
     """Wheel and keys zoom, Alt with arrows pans, 0 fits again; a click still meets the pixel it shows."""
     review.open("cars.png")

@@ -15,7 +15,7 @@ def test_the_grid_shows_every_image_with_its_figures(review):
     """A tile for each labelled image, in the order of names, with what is kept of it."""
     review.expect_names(*ALL)
     expect(review.states).to_have_text("6 images: 6 new")
-    expect(review.tile("cars.png")).to_have_attribute("aria-label", "cars.png, new, 3 instances")
+    expect(review.tile("cars.png")).to_have_attribute("aria-label", "3 · cars.png, new, 3 instances")
     expect(review.kept("car")).to_have_text("4 kept, 1 dropped")
 
 
@@ -96,7 +96,7 @@ def test_overlays_follow_the_sliders(review):
     whole = bitmap(STREET["ring.png"][0][2]).mean()
     assert abs(overlaid(review, "ring.png") - whole) < 0.03
     review.slider("car", "confidence").fill("0.9")
-    expect(review.tile("ring.png")).to_have_attribute("aria-label", "ring.png, new, 0 instances")
+    expect(review.tile("ring.png")).to_have_attribute("aria-label", "0 · ring.png, new, 0 instances")
     review.page.wait_for_function("() => new Promise(requestAnimationFrame)")
     assert overlaid(review, "ring.png") == 0
 
@@ -178,7 +178,7 @@ def test_single_instances_are_judged(review, street):
     decided = kept_reviews(street)["cars.png"]["instances"]
     assert sorted((d["origin"]["confidence"], d["verdict"]) for d in decided) == [(0.6, "rejected"), (0.7, "accepted")]
     review.leave().expect_state("cars.png", "edited")
-    expect(review.tile("cars.png")).to_have_attribute("aria-label", "cars.png, edited, 2 instances")
+    expect(review.tile("cars.png")).to_have_attribute("aria-label", "2 · cars.png, edited, 2 instances")
 
 
 def test_all_instances_of_an_image_are_accepted_at_once(review, street):

@@ -184,6 +184,7 @@ class App {
     const n = this.desk[which]();
     if (n < 0) return;
     const place = this.desk.shown.indexOf(n);
+    if (this.viewer.isOpen && this.viewer.n === n) return; // it is shown, and what is chosen stays so
     if (this.viewer.isOpen) this.viewer.open(n, Math.max(0, place));
     else if (place >= 0) this.grid.moveTo(place);
   }

@@ -202,7 +202,8 @@ export class Grid {
     tile.element.setAttribute("aria-selected", String(tile.place === this.focus));
     tile.element.setAttribute("aria-posinset", String(tile.place + 1));
     tile.element.setAttribute("aria-setsize", String(desk.shown.length));
-    tile.element.setAttribute("aria-label", `${desk.name(n)}, ${state}, ${kept} instances`);
+    // begins with what is seen, so that it is found by saying it
+    tile.element.setAttribute("aria-label", `${kept} · ${desk.name(n)}, ${state}, ${kept} instances`);
     tile.element.dataset.name = desk.name(n);
     tile.name.textContent = `${kept} · ${desk.name(n)}`;
     tile.name.title = desk.name(n);
