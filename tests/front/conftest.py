@@ -11,7 +11,7 @@ try:
 
     from tests.front import browser as browsers
 except ImportError:
-    collect_ignore = ["test_page.py", "test_widget.py", "test_report.py", "test_people.py"]
+    collect_ignore_glob = ["test_page*.py", "test_editing.py", "test_widget.py", "test_report.py", "test_people.py"]
 
 
 @pytest.fixture(scope="session")
