@@ -67,9 +67,9 @@ class Summary:
                 "dropped": dict(sorted(self.dropped.items())),
             },
             "splits": self.splits,
-            "review": asdict(self.review),
             "output": self.output,
             "run": self.run,
+            "review": asdict(self.review),
         }
 
     def lines(self) -> Iterator[str]:
