@@ -12,7 +12,7 @@ from tests.servers.host import Host, Response
 from tests.servers.roboflow import RoboflowServer
 
 SUMMARY_KEYS = [
-    "images", "labelled", "failed", "requests", "retries", "cost", "seconds", "instances", "splits", "output", "run", "review",
+    "images", "labelled", "failed", "requests", "retries", "cost", "seconds", "instances", "splits", "output", "run",
 ]  # fmt: skip
 
 
