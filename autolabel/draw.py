@@ -94,13 +94,15 @@ def preview(config: Config, count: int) -> tuple[Path, int]:
     with open_run(config) as run:
         found = {entry.item.file_name: entry for entry in run.survey().labelled}
         drawn = sample([entry.item for entry in found.values()], count, config.split.seed)
-        entries = [found[item.file_name] for item in drawn]
-        if not entries:
-            raise InputError("no image is labelled yet; run `autolabel label` first")
-        sheet = contact_sheet([(entry.item, run.result(entry)) for entry in entries], run.categories)
+        results = [(item, run.result(found[item.file_name])) for item in drawn]
+        # who rejected an image has looked at it
+        results = [(item, result) for item, result in results if result.status == "labelled"]
+        if not results:
+            raise InputError("no image is labelled yet, or none is left; run `autolabel label` first")
+        sheet = contact_sheet(results, run.categories)
     path = Path(config.run) / "preview.jpg"
     path.write_bytes(cv2.imencode(".jpg", sheet, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes())
-    return path, len(entries)
+    return path, len(results)
 
 
 def _tile(item: ImageItem, result: ImageResult, categories: Sequence[Category]) -> NDArray[np.uint8]:

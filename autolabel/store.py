@@ -373,7 +373,8 @@ class Store:
                 raise OutputError(f"{path} is a database of another program; choose another `run`")
             if 0 < version < VERSION:
                 for table in (name for name, since in _SINCE.items() if since > version):
-                    self._db.execute(next(text for text in _SCHEMA.split(";\n") if f"TABLE {table} " in text))
+                    text = next(text for text in _SCHEMA.split(";\n") if f"TABLE {table} " in text)
+                    self._db.execute(text.replace("TABLE", "TABLE IF NOT EXISTS", 1))
                 self._db.execute(f"PRAGMA user_version = {VERSION}")
             elif version not in (0, VERSION):
                 raise OutputError(

@@ -2,8 +2,8 @@
 
     python -m benchmarks.review [FOLDER] [--chromium /usr/bin/chromium]
 
-FOLDER holds the run (`python -m benchmarks.review_data FOLDER`); without one it is made, which takes a minute or
-two. Needs Playwright and Chromium: run it with the interpreter of .venv-front, which ./scripts/front makes.
+FOLDER holds the run (`python -m benchmarks.review_data FOLDER`); without one it is made, which takes a minute
+or two. Needs Playwright and Chromium: run it with .venv-front, which ./scripts/front makes.
 """
 
 import argparse
@@ -30,7 +30,8 @@ FIRST_GRID = """() => new Promise((done) => {
       const box = tile.getBoundingClientRect();
       return box.top < area.bottom && box.bottom > area.top;
     });
-    const there = tiles.length > 5 && tiles.every((tile) => tile.querySelector("img").complete && tile.dataset.drawn);
+    const isThere = (tile) => tile.querySelector("img").complete && tile.dataset.drawn;
+    const there = tiles.length > 5 && tiles.every(isThere);
     there ? requestAnimationFrame(() => done(performance.now())) : requestAnimationFrame(look);
   };
   look();

@@ -46,8 +46,6 @@ def review(
 
         serve(
             config,
-            Path(source),
-            overrides=tuple(overrides or ()),
             host=host,
             port=port,
             read_only=read_only,

@@ -52,7 +52,7 @@ class Summary:
         return 3 if self.failed or self.unwritten else 0
 
     def to_json(self) -> dict[str, Any]:
-        """The keys that other programs read."""
+        """The keys that other programs read; `review` is one of them where anything is decided."""
         return {
             "images": self.images,
             "labelled": self.labelled,
@@ -67,10 +67,9 @@ class Summary:
                 "dropped": dict(sorted(self.dropped.items())),
             },
             "splits": self.splits,
-            "review": asdict(self.review),
             "output": self.output,
             "run": self.run,
-        }
+        } | ({"review": asdict(self.review)} if self.review else {})
 
     def lines(self) -> Iterator[str]:
         """Yield the summary for a terminal."""

@@ -19,12 +19,15 @@ _OF_FILTER = ("cross_class_iou",)
 _BY_HAND = "change it by hand"
 
 
-def save_thresholds(path: Path, overrides: Sequence[str], config: Config, given: object) -> Config:
+def save_thresholds(config: Config, given: object) -> Config:
     """Write those thresholds of `given` that differ from what holds in `config`; returns the new config.
 
-    `given` is {"classes": {name: {"confidence", "nms_iou"}}, "cross_class_iou"}, each part optional.
-    `config` was read from `path` with `overrides`. Raises Refused, and then nothing is written.
+    `given` is {"classes": {name: {"confidence", "nms_iou"}}, "cross_class_iou"}, each part optional. They go
+    to the file that `config` was read from. Raises Refused, and then nothing is written.
     """
+    if config.origin is None:
+        raise Refused("there is no config file to save to")
+    path, overrides = config.origin
     wanted, cross = _wanted(config, given)
     changes = _changes(config, wanted, cross)
     if not changes:

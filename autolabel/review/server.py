@@ -8,7 +8,6 @@ import webbrowser
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -34,20 +33,18 @@ _STOP_S = 3  # for requests under way, when it ends
 
 def serve(
     config: Config,
-    path: Path | None,
     *,
-    overrides: tuple[str, ...] = (),
     host: str = "127.0.0.1",
     port: int = 0,
     read_only: bool = False,
     open_browser: bool = True,
 ) -> None:
-    """Serve the review of `config`, read from `path`, until Ctrl-C; print its address on stderr.
+    """Serve the review of `config` until Ctrl-C; print its address on stderr.
 
     Port 0 takes any that is free. Raises UsageError where nothing is labelled or the port can't be had.
     """
     with (
-        Session(config, path, overrides=overrides, read_only=read_only) as session,
+        Session(config, read_only=read_only) as session,
         bound(host, port) as sock,
     ):
         port = sock.getsockname()[1]

@@ -6,7 +6,6 @@ Every method may be called from any thread. What goes wrong is a Problem with on
 import logging
 import threading
 from collections.abc import Callable, Collection, Sequence
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -42,22 +41,17 @@ class Session:
     def __init__(
         self,
         config: Config,
-        config_path: Path | None = None,
         *,
-        overrides: Sequence[str] = (),
         read_only: bool = False,
         items: Sequence[ImageItem] | None = None,
     ) -> None:
-        """Open the run of `config`, which was read from `config_path` with `overrides`, if from a file.
+        """Open the run of `config`, with all its images or only some, `items`.
 
-        `items` are the images to be shown, where that is not all.
 
         Raises InputError where nothing was labelled yet.
         """
         self.read_only = read_only
         self.config = config
-        self._path = config_path
-        self._overrides = tuple(overrides)
         self._run = Run(config, items)
         self._items = items
         self._lock = threading.RLock()  # of the run's store, and of all that is below
@@ -177,13 +171,14 @@ class Session:
 
     def save(self, thresholds: object) -> dict[str, str]:
         """Write thresholds into the config file: {"saved": its path}. Raises ReadOnly and Refused."""
-        if self.read_only or self._path is None:
+        origin = self.config.origin
+        if self.read_only or origin is None:
             raise ReadOnly("there is no config file to save to, or it is open for reading only")
         with self._lock:
-            config = save_thresholds(self._path, self._overrides, self.config, thresholds)
+            config = save_thresholds(self.config, thresholds)
             self.config = self._run.config = config
             self._run.categories = config.categories
-        return {"saved": str(self._path)}
+        return {"saved": str(origin[0])}
 
     def _begin(self) -> Building:
         self._building = Building(self._build)
@@ -252,8 +247,8 @@ class Session:
             "version": VERSION,
             "title": config.run,
             "read_only": self.read_only,
-            "can_save": self._path is not None and not self.read_only,
-            "config": str(self._path) if self._path else None,
+            "can_save": config.origin is not None and not self.read_only,
+            "config": str(config.origin[0]) if config.origin else None,
             "visual": None if self.read_only else _visual(config),
             "failed": contents.failed,
             "classes": [

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from autolabel.config import Config
@@ -67,6 +66,6 @@ class ReviewWidget(anywidget.AnyWidget):  # type: ignore[misc]
         return {"type": media_type}, data
 
 
-def show(config: Config, path: Path | None = None, *, read_only: bool = False) -> ReviewWidget:
-    """A widget that reviews the run of `config`, which was read from the file `path`, if from one."""
-    return ReviewWidget(Session(config, path, read_only=read_only))
+def show(config: Config, *, read_only: bool = False) -> ReviewWidget:
+    """A widget that reviews the run of `config`."""
+    return ReviewWidget(Session(config, read_only=read_only))

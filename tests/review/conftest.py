@@ -22,8 +22,6 @@ def config():
 @pytest.fixture
 def page(config):
     """Its review on a real port, the index ready."""
-    from pathlib import Path
-
-    with served(config, Path("street.yaml")) as page:
+    with served(config) as page:
         page.index()
         yield page

@@ -108,9 +108,9 @@ class Page:
 
 
 @contextmanager
-def served(config: Config, path: Path | None = None, **options: Any) -> Iterator[Page]:
+def served(config: Config, **options: Any) -> Iterator[Page]:
     """The review of a run on a real port."""
-    with Session(config, path, **options) as session, bound("127.0.0.1", 0) as sock:
+    with Session(config, **options) as session, bound("127.0.0.1", 0) as sock:
         port = sock.getsockname()[1]
         server, keys = make_server(session, "127.0.0.1", port)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})

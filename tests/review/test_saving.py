@@ -30,7 +30,7 @@ filter:
 def saved(text, thresholds, *overrides, name="street.yaml"):
     Path(name).write_bytes(text if isinstance(text, bytes) else text.encode())
     config = load_config(name, overrides)
-    new = save_thresholds(Path(name), overrides, config, thresholds)
+    new = save_thresholds(config, thresholds)
     return Path(name).read_bytes().decode(), new
 
 
@@ -106,7 +106,7 @@ def test_line_ends_mark_and_place_stay(tmp_path):
     target.chmod(0o640)
     Path("street.yaml").symlink_to(target)
     config = load_config("street.yaml")
-    save_thresholds(Path("street.yaml"), (), config, {"classes": {"person": {"confidence": 0.55}}})
+    save_thresholds(config, {"classes": {"person": {"confidence": 0.55}}})
     assert Path("street.yaml").is_symlink()
     wanted = TEXT.replace("confidence: 0.4 ", "confidence: 0.55").replace("\n", "\r\n").encode()
     assert target.read_bytes() == b"\xef\xbb\xbf" + wanted
@@ -152,9 +152,7 @@ def test_a_protected_file_is_left_alone(monkeypatch):
     Path("street.yaml").write_text(TEXT, encoding="utf-8")
     monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write everything
     with pytest.raises(Refused, match="protected"):
-        save_thresholds(
-            Path("street.yaml"), (), load_config("street.yaml"), {"classes": {"person": {"confidence": 0.6}}}
-        )
+        save_thresholds(load_config("street.yaml"), {"classes": {"person": {"confidence": 0.6}}})
     assert Path("street.yaml").read_text(encoding="utf-8") == TEXT
 
 

@@ -1,7 +1,6 @@
 """The review's server as a stranger, a hostile page and its own page meet it, on a real port."""
 
 import http.client
-from pathlib import Path
 
 import httpx
 import orjson
@@ -225,7 +224,7 @@ def test_a_verdict_on_other_answers_is_refused(page):
 
 def test_read_only_means_it(config):
     """With --read-only everything can be looked at and nothing decided, asked or saved."""
-    with served(config, Path("street.yaml"), read_only=True) as page:
+    with served(config, read_only=True) as page:
         index = page.index()
         assert (index["read_only"], index["can_save"], index["visual"]) == (True, False, None)
         assert decide(page, 0).status_code == 403

@@ -23,7 +23,7 @@ from tests.review.support import BOXES, WH, added, column, counts, labelled, rej
 
 @pytest.fixture
 def session(config):
-    with Session(config, Path("street.yaml")) as session:
+    with Session(config) as session:
         session.index()
         yield session
 

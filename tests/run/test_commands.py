@@ -14,7 +14,7 @@ from autolabel.cli import app
 from autolabel.config import load_config
 from tests.run.support import autolabel, write_config
 
-COMMANDS = ["init", "plan", "label", "export", "run", "preview", "review", "check", "convert"]
+COMMANDS = ["init", "plan", "label", "export", "run", "preview", "review", "report", "check", "convert"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

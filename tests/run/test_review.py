@@ -19,8 +19,12 @@ from autolabel.errors import InputError
 from autolabel.geometry import rle
 from autolabel.pipeline.results import Labelled, Run
 from autolabel.review.applying import apply_decisions
-from tests.run.support import autolabel, contents
+from tests.run.support import autolabel, contents, write_config
 from tests.run.test_dataset import DATASET, detection, replay_config
+from tests.run.test_visual import box as box_of
+from tests.run.test_visual import coco_boxes, patch
+from tests.servers.host import Host
+from tests.servers.roboflow import RoboflowServer
 
 SIZE = (40, 60)
 AT = "2026-01-01T00:00:00Z"
@@ -170,6 +174,69 @@ def test_relabelled_redrawn_and_added_instances_are_exported(config):
     assert counts == {"edited": 1, "added": 1, "relabelled": 1, "redrawn": 1}
     labels = (DATASET / "voc/VOCdevkit/VOC2012/Annotations/a.xml").read_text()
     assert labels.count("<object>") == 4
+
+
+def test_a_format_that_cannot_hold_what_was_accepted_says_so(config):
+    """The same instance twice, both accepted, is in COCO twice, and counted where YOLO has no room for it."""
+    again = Decision("accepted", None, "car", rle.from_bitmap(box(*LARGE)))
+    put(Review(instances=(accept(LARGE), again)))
+    summary = export(config)
+    assert exported()["a.png"] == wanted(("car", LARGE), ("car", LARGE), ("cat", SMALL))
+    assert summary["instances"]["dropped"]["format_limit:yolo"] == 1
+    assert summary["review"]["added"] == 1
+
+
+def test_boxes_are_flagged_as_the_review_leaves_them(photos):
+    """A mask redrawn into its box is no more flagged, nor is a rejected one; who accepts an image knows it empty."""
+    red = box_of(patch(0, "red"))
+    half = [red[0], red[1], red[2], red[3] / 2 - 3]  # the host answers with the whole patch
+    boxes = {
+        "000.png": [(1, "red", half), (2, "red", [0, 0, 96, 64])],
+        "001.png": [(3, "red", [1, 55, 3, 3])],  # with nothing in it
+    }
+    with Host(RoboflowServer()) as host:
+        config = write_config(
+            host.url,
+            backend={"name": "roboflow", "model": "visual", "base_url": host.url},
+            images="photos/00[01].png",
+            label={"boxes": coco_boxes(boxes), "confidence": 0.05},
+            filter={"confidence": 0.05, "nms_iou": None},
+        )
+        assert autolabel("run", config).code == 3
+    flagged = DATASET / "flagged.csv"
+    assert len(flagged.read_text().splitlines()) == 3
+    first, second = answers("000.png")
+    x, y, w, h = map(round, half)
+    within = np.zeros((64, 96), bool)
+    within[y : y + h, x : x + w] = True
+    put(
+        Review(
+            instances=(
+                Decision("accepted", first, mask=rle.from_bitmap(within), how="polygon"),
+                Decision("rejected", second),
+            )
+        ),
+        "000.png",
+    )
+    put(Review("accepted", digest("001.png")), "001.png")
+    summary = export(config)
+    assert set(exported()) == {"000.png", "001.png"}
+    assert [row.split(",")[2] for row in flagged.read_text().splitlines()[1:]] == ["3"]
+    assert summary["instances"] == {
+        "answered": 3, "exported": 1, "dropped": {"review_rejected": 1, "empty_mask": 1},
+    }  # fmt: skip
+
+
+def test_an_export_sees_the_decisions_of_one_moment(config):
+    """What is decided while the dataset is written waits for the next export."""
+    put(Review("rejected"))
+    with open_run(Config.load(config)) as run:
+        revisions, entry = run.store.revisions(), entry_of(run, "a.png")
+        put(Review(instances=(reject(LARGE),)))
+        put(Review("rejected"), "b.png")
+        assert run.reviewed(entry, revisions).applied.state == "rejected"
+        assert run.reviewed(entry).applied.state == "edited"
+        assert run.reviewed(entry_of(run, "b.png"), revisions).applied.state == "new"
 
 
 def test_a_rejected_image_is_left_out(config):
