@@ -28,7 +28,9 @@ def launch(playwright: Playwright) -> Browser:
 class Reviewer:
     """Someone who reviews a run of pictures of `wh` px in a tab; `root` is where the review stands in it."""
 
-    def __init__(self, page: Page, root: Locator | FrameLocator | None = None, wh: tuple[int, int] = WH) -> None:
+    def __init__(
+        self, page: Page, root: Locator | FrameLocator | None = None, wh: tuple[int, int] = WH
+    ) -> None:
         self.page = page
         self.root = page.locator(".autolabel") if root is None else root
         self.wh = wh
@@ -110,7 +112,11 @@ class Reviewer:
 
     def field(self, label: str) -> Locator:
         """A choice of the filter."""
-        return self.root.locator("label.al-field", has_text=re.compile(f"^{label}")).locator("select, input").first
+        return (
+            self.root.locator("label.al-field", has_text=re.compile(f"^{label}"))
+            .locator("select, input")
+            .first
+        )
 
     def slider(self, group: str, label: str) -> Locator:
         return self.root.locator(f'.al-class[aria-label="{group}"]').get_by_role("slider", name=label)

@@ -1,7 +1,5 @@
 """A browser for the tests that need one; they are left out where there is none (scripts/front installs one)."""
 
-from pathlib import Path
-
 import pytest
 
 from autolabel.config.keys import ALL_VARIABLES
@@ -11,7 +9,13 @@ try:
 
     from tests.front import browser as browsers
 except ImportError:
-    collect_ignore_glob = ["test_page*.py", "test_editing.py", "test_widget.py", "test_report.py", "test_people.py"]
+    collect_ignore_glob = [
+        "test_page*.py",
+        "test_editing.py",
+        "test_widget.py",
+        "test_report.py",
+        "test_people.py",
+    ]
 
 
 @pytest.fixture(scope="session")
@@ -45,8 +49,7 @@ def street(own_folder):
 @pytest.fixture
 def review(street, browser):
     """Someone at its review page, on a real port."""
-    from tests.front.street import CONFIG
     from tests.review.support import served
 
-    with served(street, Path(CONFIG)) as served_page, browsers.tab(browser) as page:
+    with served(street) as served_page, browsers.tab(browser) as page:
         yield browsers.Reviewer(page).begin(f"{served_page.url}/?token={served_page.token}")

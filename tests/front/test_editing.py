@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from playwright.sync_api import expect
+
 from tests.front.street import STREET, bitmap, box, decoded, kept_reviews
 
 BODY = bitmap(box(50, 40, 110, 90))  # on the picture that has no answer

@@ -3,9 +3,10 @@
 import re
 from pathlib import Path
 
+from playwright.sync_api import expect
+
 import autolabel
 from autolabel import Config
-from playwright.sync_api import expect
 from tests.front.street import CONFIG, NASTY, NASTY_CLASS, STREET, bitmap, kept_reviews
 
 ALL = sorted(STREET)
@@ -103,13 +104,17 @@ def test_overlays_follow_the_sliders(review):
 
 def overlaid(review, name: str) -> float:
     """The share of a tile's picture that is covered."""
-    return review.tile(name).locator("canvas").evaluate(
-        """canvas => {
+    return (
+        review.tile(name)
+        .locator("canvas")
+        .evaluate(
+            """canvas => {
             const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
             let n = 0;
             for (let i = 3; i < data.length; i += 4) n += data[i] > 0;
             return n / (data.length / 4);
         }"""
+        )
     )
 
 
@@ -176,7 +181,10 @@ def test_single_instances_are_judged(review, street):
     review.expect_rows("car 0.90", "person ✓", "car ✕ review rejected")
     review.saved()
     decided = kept_reviews(street)["cars.png"]["instances"]
-    assert sorted((d["origin"]["confidence"], d["verdict"]) for d in decided) == [(0.6, "rejected"), (0.7, "accepted")]
+    assert sorted((d["origin"]["confidence"], d["verdict"]) for d in decided) == [
+        (0.6, "rejected"),
+        (0.7, "accepted"),
+    ]
     review.leave().expect_state("cars.png", "edited")
     expect(review.tile("cars.png")).to_have_attribute("aria-label", "2 · cars.png, edited, 2 instances")
 
@@ -202,7 +210,9 @@ def test_what_was_dropped_can_be_seen_and_accepted(review, street):
 
 def test_a_class_is_given_by_digit_and_by_typing(review, street):
     """A digit gives the chosen instance that class, c and a name's beginning does too."""
-    review.open("cars.png").press("ArrowDown", "2").expect_rows("person 0.90 ✓ car · changed", "person 0.70", "car 0.60")
+    review.open("cars.png").press("ArrowDown", "2").expect_rows(
+        "person 0.90 ✓ car · changed", "person 0.70", "car 0.60"
+    )
     review.press("ArrowDown", "ArrowDown", "c")
     review.page.keyboard.type("<b")
     review.press("Enter").expect_rows(
@@ -211,7 +221,9 @@ def test_a_class_is_given_by_digit_and_by_typing(review, street):
     review.press("9")
     expect(review.message).to_have_text("there is no class 9")
     review.saved()
-    decided = {d["origin"]["confidence"]: d["category"] for d in kept_reviews(street)["cars.png"]["instances"]}
+    decided = {
+        d["origin"]["confidence"]: d["category"] for d in kept_reviews(street)["cars.png"]["instances"]
+    }
     assert decided == {0.9: "person", 0.6: NASTY_CLASS}
     review.press("1").saved()
     [_, back] = kept_reviews(street)["cars.png"]["instances"]

@@ -104,6 +104,8 @@ def test_saved_thresholds_are_those_of_the_next_export(review):
     """What the sliders show after Save to config is what an export then writes."""
     review.slider("car", "confidence").fill("0.83")
     review.root.get_by_role("button", name="Save to config").click()
-    review.page.wait_for_function("() => document.querySelector('.al-message').textContent.startsWith('saved to')")
+    review.page.wait_for_function(
+        "() => document.querySelector('.al-message').textContent.startsWith('saved to')"
+    )
     shown = int(review.kept("car").get_attribute("data-kept") or "")
     assert sum(name == "car" for found in exported().values() for name, _ in found) == shown

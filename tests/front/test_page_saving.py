@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import autolabel
 from playwright.sync_api import expect
+
+import autolabel
 from tests.front.browser import Reviewer, tab
 from tests.front.street import CONFIG, STREET, box, kept_reviews, label_street, write_answers
 from tests.review.support import served
@@ -57,10 +58,14 @@ def test_a_killed_server_loses_nothing(street, browser, tmp_path):
                 review.root.get_by_role("button", name="Download decisions").click()
             download.value.save_as(tmp_path / "decisions.json")
         taken = json.loads((tmp_path / "decisions.json").read_text())
-        assert [(i["name"], i["base"], i["review"]["verdict"]) for i in taken["images"]] == [("double.png", 0, "rejected")]
+        assert [(i["name"], i["base"], i["review"]["verdict"]) for i in taken["images"]] == [
+            ("double.png", 0, "rejected")
+        ]
         assert kept_reviews(street).keys() == {"cars.png"}
         with running("--port", port) as (_, url):
-            expect(review.status).to_contain_text("open the address")  # a stranger there, it is not let in ...
+            expect(review.status).to_contain_text(
+                "open the address"
+            )  # a stranger there, it is not let in ...
             review.expect_state("double.png", "rejected")
             other = Reviewer(page.context.new_page()).begin(url)  # ... until its browser is
             other.expect_state("cars.png", "accepted")
@@ -102,7 +107,7 @@ def test_another_tabs_decision_is_shown_and_not_written_over(review, street):
 
 def test_a_page_for_reading_only_decides_nothing(street, browser):
     """It shows everything, says what it is, and takes no verdict, edit or thresholds."""
-    with served(street, Path(CONFIG), read_only=True) as server, tab(browser) as page:
+    with served(street, read_only=True) as server, tab(browser) as page:
         review = Reviewer(page).begin(f"{server.url}/?token={server.token}")
         expect(review.status).to_have_text("read-only")
         expect(review.root.get_by_role("button", name="Save to config")).to_be_disabled()
@@ -117,7 +122,7 @@ def test_a_page_for_reading_only_decides_nothing(street, browser):
 
 def test_decisions_survive_a_relabel(street, browser):
     """An answer that moved a little keeps its decision; one that is gone is shown as lost, and can be kept."""
-    with served(street, Path(CONFIG)) as server, tab(browser) as page:
+    with served(street) as server, tab(browser) as page:
         review = Reviewer(page).begin(f"{server.url}/?token={server.token}")
         review.open("cars.png").press("ArrowDown", "2").press("ArrowDown", "ArrowDown", "1").saved()
         review.leave().tile("ring.png").click()
@@ -127,22 +132,26 @@ def test_decisions_survive_a_relabel(street, browser):
     moved["ring.png"] = [*STREET["ring.png"], ("person", 0.9, box(0, 0, 20, 20))]
     write_answers(moved)
     autolabel.label(street)
-    with served(street, Path(CONFIG)) as server, tab(browser) as page:
+    with served(street) as server, tab(browser) as page:
         review = Reviewer(page).begin(f"{server.url}/?token={server.token}")
         review.expect_state("ring.png", "edited")  # it was accepted on other answers
         review.open("cars.png")
         review.expect_rows(
-            "person 0.80 ✓ car · changed", "person 0.70", "car ? by hand · changed · its answer is gone: Enter keeps it, w drops it"
+            "person 0.80 ✓ car · changed",
+            "person 0.70",
+            "car ? by hand · changed · its answer is gone: Enter keeps it, w drops it",
         )
         review.rows.last.click()
-        review.press("Enter").expect_rows("person 0.80 ✓ car · changed", "person 0.70", "car ✓ by hand · changed").saved()
+        review.press("Enter").expect_rows(
+            "person 0.80 ✓ car · changed", "person 0.70", "car ✓ by hand · changed"
+        ).saved()
     kept = kept_reviews(street)["cars.png"]["instances"]
     assert [d["origin"] is None for d in kept] == [False, True]
 
 
 def test_a_run_that_is_labelled_anew_meanwhile_says_so(street, browser):
     """A decision on answers that are no longer the run's is refused with a sentence, not kept."""
-    with served(street, Path(CONFIG)) as server, tab(browser) as page:
+    with served(street) as server, tab(browser) as page:
         review = Reviewer(page).begin(f"{server.url}/?token={server.token}")
         write_answers({**STREET, "cars.png": STREET["double.png"]})
         autolabel.label(street)
@@ -155,7 +164,7 @@ def test_a_run_that_is_labelled_anew_meanwhile_says_so(street, browser):
 def test_an_empty_filter_and_a_missing_picture_break_nothing(own_folder, browser):
     """An image whose file is gone is told about, and the others are reviewed as ever."""
     street = label_street({name: STREET[name] for name in ("cars.png", "ring.png")})
-    with served(street, Path(CONFIG)) as server, tab(browser) as page:
+    with served(street) as server, tab(browser) as page:
         review = Reviewer(page).begin(f"{server.url}/?token={server.token}")
         Path("photos/cars.png").unlink()
         review.tile("cars.png").dblclick()

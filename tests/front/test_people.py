@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-
 from playwright.sync_api import expect
+
 from tests.front.browser import Reviewer, tab
-from tests.front.street import CONFIG, kept_reviews
+from tests.front.street import kept_reviews
 from tests.review.support import served
 
 AXE = Path(__file__).with_name("node_modules") / "axe-core" / "axe.min.js"
@@ -17,7 +17,7 @@ AXE = Path(__file__).with_name("node_modules") / "axe-core" / "axe.min.js"
 def test_no_barrier_is_found(street, browser, scheme):
     """axe-core finds no violation in the grid, the image view, its tools and the help."""
     # the page itself lets no foreign script in
-    with served(street, Path(CONFIG)) as server, tab(browser, color_scheme=scheme, bypass_csp=True) as page:
+    with served(street) as server, tab(browser, color_scheme=scheme, bypass_csp=True) as page:
         review = Reviewer(page).begin(f"{server.url}/?token={server.token}")
         page.evaluate(AXE.read_text(encoding="utf-8"))
         found = violations(review, "grid")
@@ -62,7 +62,9 @@ def test_a_review_is_made_by_keys_alone(review, street):
     with review.page.expect_response("**/mask"):
         review.press("Space")
     expect(review.rows).to_have_count(1)
-    review.press("g", "Shift+ArrowLeft", "Space", "Shift+ArrowUp", "Space", "Shift+ArrowLeft", "Space", "Enter")
+    review.press(
+        "g", "Shift+ArrowLeft", "Space", "Shift+ArrowUp", "Space", "Shift+ArrowLeft", "Space", "Enter"
+    )
     expect(review.rows).to_have_count(2)
     review.press("z", "Escape", "Escape")
     expect(review.grid).to_be_focused()

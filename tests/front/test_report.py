@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-
 from playwright.sync_api import Browser, Page, expect
+
 from tests.front.browser import Reviewer, tab
 from tests.front.street import CONFIG, NASTY, NASTY_CLASS, STREET, bitmap, decoded, kept_reviews
 from tests.run.support import autolabel
@@ -67,12 +67,20 @@ def test_decisions_are_made_kept_downloaded_and_applied(report, street, tmp_path
     report.saved().page.reload()
     expect(report.states).to_have_text("6 images: 3 new, 1 edited, 1 accepted, 1 rejected")
     taken = downloaded(report.page, tmp_path / "decisions.json")
-    assert {name: image["base"] for name, image in taken.items()} == {"cars.png": 0, "double.png": 0, "ring.png": 0}
+    assert {name: image["base"] for name, image in taken.items()} == {
+        "cars.png": 0,
+        "double.png": 0,
+        "ring.png": 0,
+    }
     assert kept_reviews(street) == {}
     applied = autolabel("review", CONFIG, "--apply", "decisions.json")
     assert applied.code == 0, applied.err
     kept = kept_reviews(street)
-    assert [kept[name]["verdict"] for name in ("cars.png", "double.png", "ring.png")] == ["accepted", "rejected", None]
+    assert [kept[name]["verdict"] for name in ("cars.png", "double.png", "ring.png")] == [
+        "accepted",
+        "rejected",
+        None,
+    ]
     [ring] = kept["ring.png"]["instances"]
     assert (ring["category"], ring["how"]) == ("person", "vertices")
     assert (decoded(ring["counts"]) > bitmap(STREET["ring.png"][0][2])).any()

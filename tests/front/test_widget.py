@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-
 from playwright.sync_api import Page, expect
+
 from tests.front.browser import Reviewer, tab
 from tests.front.lab import running_lab, write_notebook
 from tests.front.street import CONFIG, NASTY, NASTY_CLASS, bitmap, box, decoded, kept_reviews, label_street
@@ -64,7 +64,11 @@ def test_decisions_in_a_notebook_are_in_the_run(notebook):
     expect(review.rows).to_have_count(1)
     review.saved().shot("notebook")
     kept = kept_reviews(config)
-    assert [kept[name]["verdict"] for name in ("cars.png", "double.png", "empty.png")] == ["accepted", "rejected", None]
+    assert [kept[name]["verdict"] for name in ("cars.png", "double.png", "empty.png")] == [
+        "accepted",
+        "rejected",
+        None,
+    ]
     [drawn] = kept["empty.png"]["instances"]
     assert drawn["how"] == "box"
     body = bitmap(box(50, 40, 110, 90))
