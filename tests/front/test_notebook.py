@@ -21,7 +21,17 @@ def executed(own_folder):
     """The notebook after a run in a copy of what it needs of the repository."""
     for name in ("configs", "sample_data", "docs/notebooks"):
         shutil.copytree(ROOT / name, own_folder / name)
-    line = [sys.executable, "-m", "jupyter", "nbconvert", "--execute", "--to", "notebook", "--inplace", str(NOTEBOOK)]
+    line = [
+        sys.executable,
+        "-m",
+        "jupyter",
+        "nbconvert",
+        "--execute",
+        "--to",
+        "notebook",
+        "--inplace",
+        str(NOTEBOOK),
+    ]
     names = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
     own = {name: str(own_folder / "home" / name) for name in names}
     done = subprocess.run(line, env=os.environ | own, capture_output=True, text=True, check=False)

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from playwright.sync_api import expect
 
 import autolabel
 from autolabel import Config
-from playwright.sync_api import expect
 from tests.front.browser import SHOTS, Reviewer, tab
 from tests.review.support import served
 
