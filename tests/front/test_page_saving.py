@@ -161,7 +161,7 @@ def test_a_run_that_is_labelled_anew_meanwhile_says_so(street, browser):
     assert kept_reviews(street) == {}
 
 
-def test_an_empty_filter_and_a_missing_picture_break_nothing(own_folder, browser):
+def test_a_missing_picture_breaks_nothing(own_folder, browser):
     """An image whose file is gone is told about, and the others are reviewed as ever."""
     street = label_street({name: STREET[name] for name in ("cars.png", "ring.png")})
     with served(street) as server, tab(browser) as page:

@@ -84,6 +84,9 @@ def test_decisions_are_made_kept_downloaded_and_applied(report, street, tmp_path
     [ring] = kept["ring.png"]["instances"]
     assert (ring["category"], ring["how"]) == ("person", "vertices")
     assert (decoded(ring["counts"]) > bitmap(STREET["ring.png"][0][2])).any()
+    counts = autolabel("export", CONFIG, "--json").summary["review"]
+    names = ("accepted", "rejected", "edited", "relabelled", "redrawn")
+    assert [counts[name] for name in names] == [1, 1, 1, 1, 1]
 
 
 def test_the_same_decisions_twice_are_once_and_others_meanwhile_are_a_conflict(report, street, tmp_path):
