@@ -94,28 +94,11 @@ def test_sliders_show_what_an_export_would_keep(review):
 
 def test_overlays_follow_the_sliders(review):
     """A tile's overlay covers the masks that are kept, holes left free, and none of those that are dropped."""
-    whole = bitmap(STREET["ring.png"][0][2]).mean()
-    assert abs(overlaid(review, "ring.png") - whole) < 0.03
+    whole = float(bitmap(STREET["ring.png"][0][2]).mean())
+    review.expect_covered("ring.png", whole)
     review.slider("car", "confidence").fill("0.9")
     expect(review.tile("ring.png")).to_have_attribute("aria-label", "0 · ring.png, new, 0 instances")
-    review.page.wait_for_function("() => new Promise(requestAnimationFrame)")
-    assert overlaid(review, "ring.png") == 0
-
-
-def overlaid(review, name: str) -> float:
-    """The share of a tile's picture that is covered."""
-    return (
-        review.tile(name)
-        .locator("canvas")
-        .evaluate(
-            """canvas => {
-            const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-            let n = 0;
-            for (let i = 3; i < data.length; i += 4) n += data[i] > 0;
-            return n / (data.length / 4);
-        }"""
-        )
-    )
+    review.expect_covered("ring.png", 0)
 
 
 def test_a_slider_moves_by_keys(review):
@@ -232,12 +215,10 @@ def test_a_class_is_given_by_digit_and_by_typing(review, street):
 
 def test_masks_are_hidden_and_help_is_shown(review):
     """h takes the overlays off the grid and the image and puts them back; ? lists the keys, Escape closes it."""
-    review.press("h")
-    review.page.wait_for_function("() => new Promise(requestAnimationFrame)")
-    assert overlaid(review, "cars.png") == 0
-    review.press("h")
-    review.page.wait_for_function("() => new Promise(requestAnimationFrame)")
-    assert overlaid(review, "cars.png") > 0
+    share = sum(float(bitmap(draw).mean()) for _, score, draw in STREET["cars.png"] if score >= 0.5)
+    review.expect_covered("cars.png", share)
+    review.press("h").expect_covered("cars.png", 0)
+    review.press("h").expect_covered("cars.png", share)
     review.press("?")
     help_box = review.root.get_by_role("dialog", name="keys")
     expect(help_box).to_contain_text(re.compile("accept.*reject.*withdraw", re.DOTALL))
