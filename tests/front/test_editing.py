@@ -123,6 +123,54 @@ def test_points_become_a_mask(review, street):
     assert iou(decoded(decision["counts"]), BODY) > 0.8
 
 
+def test_enter_before_the_answer_keeps_it_when_it_comes(review):
+    """Whoever presses Enter before a slow model has answered gets the mask all the same, once."""
+    held = hold_masks(review)
+    review.open("empty.png").press("o").click(80, 65)
+    expect(review.hint).to_contain_text("asking grabcut")
+    review.press("Enter").expect_rows()
+    released(held)
+    review.expect_rows("car ✓ by hand: points · changed")
+
+
+def test_an_answer_that_nobody_waits_for_is_dropped(review):
+    """A box that was given up adds nothing when its answer comes, and leaves the polygon of then alone."""
+    held = hold_masks(review)
+    review.open("empty.png").press("b").drag((44, 34), (116, 96))
+    expect(review.hint).to_contain_text("asking grabcut")
+    review.press("Escape", "g").click(20, 20).click(60, 20).click(40, 40)
+    with review.page.expect_response("**/mask"):
+        released(held)
+    expect(review.hint).to_contain_text("Click the corners")
+    review.press("Enter").expect_rows("car ✓ by hand: polygon · changed")
+
+
+def hold_masks(review) -> list:
+    """Keep requests for masks from the server, and collect them."""
+    held: list = []
+
+    def hold(route) -> None:
+        held.append(route)
+
+    review.page.route("**/mask", hold)
+    return held
+
+
+def released(held: list) -> None:
+    """Let the one that is held go there."""
+    [route] = held
+    route.continue_()
+
+
+def test_a_model_without_an_answer_is_told(review):
+    """A box in which nothing is found says so, and the tool stays for another try."""
+    review.page.route("**/mask", lambda route: route.fulfill(status=422, json={"error": "no object there"}))
+    review.open("empty.png").press("b").drag((2, 2), (6, 6))
+    expect(review.message).to_have_text("no mask from the box: no object there")
+    review.page.unroute("**/mask")
+    review.drag((44, 34), (116, 96)).expect_rows("car ✓ by hand: box · changed")
+
+
 def test_an_instance_is_split_into_its_parts(review, street):
     """x makes each part an instance; together they have the pixels of the whole."""
     review.open("parts.png").press("ArrowDown", "x")

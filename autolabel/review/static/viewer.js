@@ -33,6 +33,7 @@ export class Viewer {
     this.dropped = false;
     /** @type {import("./tools.js").Tool | null} */
     this.tool = null;
+    this.asked = {}; // stands for the last question to the model
     /** @type {Map<number, Promise<HTMLImageElement>>} */
     this.pictures = new Map();
     this.lastClass = 0;
@@ -298,9 +299,11 @@ export class Viewer {
     };
     if (name === "polygon") return polygonTool(wh, changed, (counts) => add(counts, "polygon"));
     if (name === "box") {
-      return boxTool(wh, changed, (box) => {
-        if (box) this.ask({ box, points: [] }, "box").then((counts) => counts && add(counts, "box"));
+      /** @type {import("./tools.js").Tool} */
+      const tool = boxTool(wh, changed, (box) => {
+        if (box) this._askFor(tool, { box, points: [] }, (counts) => counts && add(counts, "box"));
       });
+      return tool;
     }
     if (name === "points") return this._makePoints(wh, changed, add);
     const [row, ...others] = this.chosenRows;
@@ -320,18 +323,31 @@ export class Viewer {
   /** @param {[number, number]} wh @param {() => void} changed @param {(counts: string, how: string) => void} add */
   _makePoints(wh, changed, add) {
     let found = "";
-    let last = 0;
-    return pointsTool(wh, changed, (points) => {
-      const mine = ++last;
-      this.ask({ box: null, points }, "points").then((counts) => {
-        if (mine !== last || !counts || this.tool?.name !== "points") return;
-        found = counts;
-        this.stage.show({
-          name: this.desk.name(this.n), rows: [...this.rows, { ...this._blank(), counts }],
-          chosen: new Set(["found"]), masks: true, dropped: false, dimmed: true,
-        });
+    let asking = false;
+    let isKept = false; // Enter came before the answer
+    /** @type {import("./tools.js").Tool} */
+    const tool = pointsTool(wh, changed, (points) => {
+      asking = true;
+      this._askFor(tool, { box: null, points }, (counts) => {
+        asking = false;
+        if (counts) found = counts;
+        if (counts && isKept) add(found, "points");
+        else if (counts) this._preview(found);
+        isKept = false;
       });
-    }, () => add(found, "points"));
+    }, () => {
+      isKept = asking;
+      if (!asking) add(found, "points");
+    });
+    return tool;
+  }
+
+  /** Show a mask that is not kept yet. @param {string} counts */
+  _preview(counts) {
+    this.stage.show({
+      name: this.desk.name(this.n), rows: [...this.rows, { ...this._blank(), counts }],
+      chosen: new Set(["found"]), masks: true, dropped: false, dimmed: true,
+    });
   }
 
   /** @returns {Row} */
@@ -348,23 +364,26 @@ export class Viewer {
   }
 
   /**
-   * Ask the model for a mask; "" where it has none.
+   * Ask the model for a mask, which is "" where it has none. Nothing is told once the tool was left, or asked anew.
    *
+   * @param {import("./tools.js").Tool} tool
    * @param {{box: number[] | null, points: number[][]}} prompt
-   * @param {string} how
+   * @param {(counts: string) => void} told
    */
-  async ask(prompt, how) {
-    const { n } = this;
+  async _askFor(tool, prompt, told) {
+    const mine = (this.asked = {});
+    const isWanted = () => this.tool === tool && this.asked === mine;
+    let found = "";
     this.hint.textContent = `asking ${this.desk.index.visual?.name} …`;
     try {
-      const { counts } = await this.desk.host.mask(n, { ...prompt, category: this.desk.classes[this._newClass()] });
-      if (this.tool) this.hint.textContent = this.tool.hint;
-      return this.n === n ? counts : "";
+      const category = this.desk.classes[this._newClass()];
+      found = (await this.desk.host.mask(this.n, { ...prompt, category })).counts;
     } catch (error) {
-      this.hint.textContent = this.tool?.hint ?? "";
-      this.desk.say(`no mask from the ${how}: ${error instanceof Error ? error.message : error}`);
-      return "";
+      if (isWanted()) this.desk.say(`no mask from the ${tool.name}: ${error instanceof Error ? error.message : error}`);
     }
+    if (!isWanted()) return;
+    this.hint.textContent = tool.hint;
+    told(found);
   }
 
   /** @param {string} counts @param {string} how */
