@@ -10,11 +10,7 @@ try:
     from tests.front import browser as browsers
 except ImportError:
     collect_ignore_glob = [
-        "test_page*.py",
-        "test_editing.py",
-        "test_widget.py",
-        "test_report.py",
-        "test_people.py",
+        f"test_{name}.py" for name in ("page*", "editing", "widget", "report", "people", "shots")
     ]
 
 
