@@ -1,7 +1,7 @@
 // How long the review page takes to filter a large run anew, and to decode and scale masks for small pictures:
 // node benchmarks/front_filters.mjs
 
-import { filterAll, histogram, REASONS } from "../autolabel/review/static/filters.js";
+import { filterAll, histograms, REASONS } from "../autolabel/review/static/filters.js";
 import { prepare } from "../autolabel/review/static/instances.js";
 import { decodeCounts, encodeCounts, parts, spans } from "../autolabel/review/static/masks.js";
 import { fillRings, rings } from "../autolabel/review/static/outlines.js";
@@ -75,7 +75,7 @@ console.log(`${IMAGES} images, ${IMAGES * PER_IMAGE} instances, as many pairs; n
 time("prepare", 5, () => (data = prepare(index)));
 time("filterAll", 21, (i) => filterAll(data, thresholdsAt(0.3 + i / 100)));
 time("filterAll, every image reviewed", 21, (i) => filterAll(data, thresholdsAt(0.3 + i / 100), judged));
-time("histogram of a class", 21, () => histogram(data, data.codes, 0, 50));
+time("histograms of all classes", 21, () => histograms(data, data.codes, data.classes ?? 4, 50));
 const { counts } = filterAll(data, thresholdsAt(0.5));
 console.log(REASONS.map((reason, code) => `${reason} ${counts.reduce((sum, one) => sum + one[code], 0)}`).join(", "));
 

@@ -48,7 +48,7 @@ class ReviewWidget(anywidget.AnyWidget):  # type: ignore[misc]
         try:
             result, data = self._methods[message["method"]](*message["given"])
         except Problem as problem:
-            self.send({"id": message.get("id"), "error": str(problem)})
+            self.send({"id": message.get("id"), "error": str(problem), "final": True})
         except Exception as error:  # whatever it is, the page has to hear of it
             log.debug("unexpected error", exc_info=True)
             self.send({"id": message.get("id"), "error": f"unexpected {type(error).__name__}: {error}"})

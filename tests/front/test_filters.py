@@ -193,7 +193,7 @@ def test_histograms_tell_kept_from_dropped():
     scenes[0] = [Detection(1, 1.0, "a", rle.from_bitmap(_column(0)))]
     one = random_settings(np.random.default_rng(5), scenes)
     work = """(c) => { const data = prepare(c.index);
-        return histogram(data, filterAll(data, c.thresholds).codes, 1, 8); }"""
+        return histograms(data, filterAll(data, c.thresholds).codes, c.thresholds.classes.length, 8)[1]; }"""
     (found,) = mapped(work, [{"index": index_of(scenes), "thresholds": thresholds(*one)}])
     reasons = [reason for scene in scenes for reason in expected(scene, *one)[0]]
     own = [

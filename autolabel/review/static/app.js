@@ -6,7 +6,7 @@ import { Grid } from "./grid.js";
 import { fileHost, httpHost, widgetHost } from "./hosts.js";
 import { makeHelp } from "./keys.js";
 import { makeFilters, makeSliders } from "./panel.js";
-import { judgedImage } from "./reviews.js";
+import { openAgain } from "./reviews.js";
 import { judgeImage } from "./rows.js";
 import { Viewer } from "./viewer.js";
 
@@ -14,6 +14,7 @@ import { Viewer } from "./viewer.js";
 /** @typedef {import("./desk.js").Conflict} Conflict */
 
 const SAID_MS = 6000;
+const MOVES = /^(Arrow|Page|Home$|End$|Tab$|[np+=\-zZ]$)/;
 
 /**
  * Show a run in an element, and answer its keys, until it is closed.
@@ -24,6 +25,7 @@ const SAID_MS = 6000;
  */
 export async function start(root, host) {
   root.classList.add("autolabel", `al-in-${host.kind}`);
+  root.tabIndex = -1; // a click anywhere in it leaves the keys here
   root.setAttribute("data-lm-suppress-shortcuts", "true"); // JupyterLab leaves our keys alone
   const progress = make("p", { className: "al-loading", role: "status" }, "Reading the answers …");
   root.replaceChildren(progress);
@@ -130,7 +132,8 @@ class App {
   }
 
   _status() {
-    const { unsaved, trouble, host, index } = this.desk;
+    const { unsaved, host, index } = this.desk;
+    const { trouble } = this.desk.outbox;
     const where = host.kind === "file" ? "kept in this browser: download them when you are done" : "saved";
     const text = trouble || (unsaved ? "saving …" : index.read_only ? "read-only" : where);
     this.status.textContent = text;
@@ -149,17 +152,24 @@ class App {
   _conflict(conflict) {
     const name = this.desk.name(conflict.n);
     const verdict = conflict.theirs.review.verdict ?? `${conflict.theirs.review.instances.length} decisions`;
+    const close = () => {
+      box.remove();
+      this.desk.removeEventListener("decided", decidedAgain);
+      this.focus();
+    };
+    /** @param {Event} event */
+    const decidedAgain = (event) => /** @type {CustomEvent} */ (event).detail === conflict.n && close();
     const box = make("p", {},
       `${name} was changed elsewhere meanwhile (${verdict}, shown now); yours is not saved. `,
-      make("button", { type: "button", onclick: () => box.remove() }, "Keep theirs"),
-      make("button", {
-        type: "button",
-        onclick: () => {
-          box.remove();
-          this.desk.insist(conflict);
-        },
-      }, "Save mine over it"));
+      make("button", { type: "button", onclick: close }, "Keep theirs"),
+      make("button", { type: "button", onclick: () => this.desk.insist(conflict) }, "Save mine over it"));
     this.conflicts.append(box);
+    this.desk.addEventListener("decided", decidedAgain);
+  }
+
+  /** Leave the keys where they do most. */
+  focus() {
+    (this.viewer.isOpen ? this.viewer.title : this.grid.element).focus();
   }
 
   /** @param {number} n */
@@ -189,8 +199,8 @@ class App {
     else if (place >= 0) this.grid.moveTo(place);
   }
 
-  _download() {
-    download("decisions.json", JSON.stringify(this.desk.decisions()));
+  async _download() {
+    download("decisions.json", JSON.stringify(await this.desk.decisions()));
   }
 
   /** @param {KeyboardEvent} event */
@@ -198,13 +208,15 @@ class App {
     const at = /** @type {HTMLElement} */ (event.target);
     if (this.help.open || event.defaultPrevented) return;
     if (takesKey(at, event.key)) {
-      if (event.key === "Escape") (this.viewer.isOpen ? this.viewer.title : this.grid.element).focus();
+      if (event.key === "Escape") this.focus();
       return;
     }
     if (!this.root.contains(at) && at !== document.body) return;
     const command = event.ctrlKey || event.metaKey;
     if (command && event.key.toLowerCase() !== "z") return;
-    if (this._act(event)) {
+    if (event.altKey && !event.key.startsWith("Arrow")) return; // the browser's own
+    // a key that is held goes through images and instances, and judges none that nobody has seen
+    if ((event.repeat && !MOVES.test(event.key)) || this._act(event)) {
       event.preventDefault();
       event.stopPropagation();
     }
@@ -212,7 +224,7 @@ class App {
 
   /** @param {KeyboardEvent} event @returns {boolean} */
   _act(event) {
-    const { viewer, grid, desk } = this;
+    const { viewer, grid } = this;
     if (viewer.isOpen && viewer.key(event)) return true;
     if (event.key === "?") this.help.showModal();
     else if (event.key.toLowerCase() === "z") this._undo(event.shiftKey || event.key === "Z" ? "redo" : "undo");
@@ -225,7 +237,7 @@ class App {
     } else if (grid.current >= 0 && event.key === "Enter") this.open(grid.current);
     else if (grid.current >= 0 && "arwA".includes(event.key)) this._judge(event.key);
     else return grid.move(event.key);
-    return Boolean(desk);
+    return true;
   }
 
   /** @param {string} key */
@@ -233,7 +245,7 @@ class App {
     const { desk, grid } = this;
     const n = grid.current;
     if (key === "w") {
-      desk.change(n, judgedImage(desk.sheet(n), null, ""), `withdrew the verdict on ${desk.name(n)}`);
+      desk.change(n, openAgain(desk.sheet(n)), `withdrew the verdict on ${desk.name(n)}`);
       return;
     }
     judgeImage(desk, n, key === "r" ? "rejected" : "accepted").catch((error) => this._say(`not judged: ${error.message}`));

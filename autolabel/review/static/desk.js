@@ -1,21 +1,17 @@
-// What the reviewer works on: the run's figures, the thresholds as the sliders stand, which images are shown in
-// which order, and the decisions, each of which is sent as it is made. Draws nothing.
+// What the reviewer works on: which images are shown in which order, their masks, and the decisions, each of which
+// is sent as it is made. Draws nothing.
 
-import { area, decodeCounts, sharedPixels } from "./masks.js";
-import { filterAll, largestOverlap, REASONS, uncertainty } from "./filters.js";
-import { Refusal } from "./hosts.js";
-import { bytesOfBase64, prepare } from "./instances.js";
-import { sayTheSame, stateOf, UNDECIDED } from "./reviews.js";
+import { Figures } from "./figures.js";
+import { largestOverlap, REASONS, uncertainty } from "./filters.js";
+import { Outbox } from "./outbox.js";
+import { sayTheSame, stateOf, UNDECIDED, whole } from "./reviews.js";
 
-/** @typedef {import("./instances.js").Judged} Judged */
 /** @typedef {import("./types.js").Host} Host */
 /** @typedef {import("./types.js").Index} Index */
-/** @typedef {import("./types.js").Review} Review */
 /** @typedef {import("./types.js").Sheet} Sheet */
 
 export const DROP_REASONS = ["", ...REASONS.slice(1)]; // by code; "" is kept
 const KEPT_MASKS = 1200; // images whose masks stay in memory
-const RETRY_MS = 2000;
 
 /**
  * @typedef {object} Chosen  which images are shown, and how
@@ -39,7 +35,10 @@ export const ALL_IMAGES = {
 
 let desks = 0;
 
-/** Tells its listeners of "figures", "shown", "sheet" (with `detail`, the image), "status" and "conflict". */
+/**
+ * Tells its listeners of "figures", "shown", "sheet" (with `detail`, the image), "decided" (likewise, by the reviewer
+ * here), "status", "said" (a sentence) and "conflict".
+ */
 export class Desk extends EventTarget {
   /**
    * @param {Host} host
@@ -50,26 +49,27 @@ export class Desk extends EventTarget {
     this.host = host;
     this.index = index;
     this.uid = `al${++desks}`; // a notebook may show several, whose elements need names of their own
-    this.data = prepare(index);
-    this.prompt = new Uint16Array(bytesOfBase64(index.prompt));
     this.count = index.images.name.length;
-    this.classes = index.classes.map(({ name }) => name);
-    this.thresholds = {
-      classes: index.classes.map((settings) => ({ ...settings })),
-      cross_class_iou: index.filter.cross_class_iou,
-      nms_metric: index.filter.nms_metric,
-      max_area: index.filter.max_area,
-    };
+    this.gone = new Set(index.gone ?? []);
+    this.figures = new Figures(index, (n) => this._masks.get(n));
+    this.classes = this.figures.classes;
+    this.thresholds = this.figures.thresholds;
+    this.outbox = new Outbox(host, {
+      saved: (n, kept) => this._show(n, whole(kept)),
+      conflict: (n, mine, theirs) => this._conflict(n, mine, whole(theirs)),
+      refused: (n, confirmed, reason) => this._refused(n, confirmed, reason),
+      changed: () => this.tell("status"),
+    });
     /** @type {Chosen} */
     this.chosen = ALL_IMAGES;
     /** @type {number[]} */
     this.shown = [];
     /** @type {Map<number, Map<string, string>>} */
     this._masks = new Map();
-    /** @type {Map<number, Promise<Map<string, string>>>} */
+    /** @type {Map<number, Promise<void>>} */
     this._asked = new Map();
     /** @type {Map<string, Sheet>} */
-    this._sheets = new Map(Object.entries(index.reviews));
+    this._sheets = new Map(Object.entries(index.reviews).map(([image, sheet]) => [image, whole(sheet)]));
     /** @type {Map<string, number[]>} */
     this._places = new Map();
     index.images.image.forEach((image, n) => {
@@ -77,26 +77,26 @@ export class Desk extends EventTarget {
       if (places) places.push(n);
       else this._places.set(image, [n]);
     });
-    /** @type {Map<number, import("./instances.js").Judged>} */
-    this._judged = new Map();
-    /** @type {Map<string, {sent: Sheet, busy: boolean, latest: Sheet}>} */
-    this._unsaved = new Map();
+    /** @type {Map<number, Promise<void>>} */
+    this._turns = new Map();
     /** @type {Step[]} */
     this._done = [];
     /** @type {Step[]} */
     this._undone = [];
-    this.trouble = "";
-    /** @type {Set<number>} */
-    this._lacking = new Set();
     for (const image of this._sheets.keys()) this._judge(image);
     this._complete();
-    this.figures = filterAll(this.data, this.thresholds, this._judged);
+    this.figures.count();
     this.select({});
   }
 
   /** @param {string} type @param {unknown} [detail] */
   tell(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+
+  /** @param {string} text */
+  say(text) {
+    this.tell("said", text);
   }
 
   // ---- images -------------------------------------------------------------------------------------------------
@@ -111,9 +111,10 @@ export class Desk extends EventTarget {
     return [this.index.images.width[n], this.index.images.height[n]];
   }
 
-  /** @param {number} n @returns {Sheet} */
+  /** @param {number} n @returns {Sheet} what is decided about an image; answers are matched for this very file */
   sheet(n) {
-    return this._sheets.get(this.index.images.image[n]) ?? UNDECIDED;
+    const sheet = this._sheets.get(this.index.images.image[n]) ?? UNDECIDED;
+    return sheet.of?.[n] ? { ...sheet, ...sheet.of[n] } : sheet;
   }
 
   /** @param {number} n */
@@ -133,58 +134,43 @@ export class Desk extends EventTarget {
    * @returns {Promise<void>}
    */
   async fetchMasks(numbers) {
+    for (const n of numbers) {
+      const known = this._masks.get(n);
+      if (!known) continue;
+      this._masks.delete(n); // what is asked for is kept longest
+      this._masks.set(n, known);
+    }
     const wanted = numbers.filter((n) => !this._masks.has(n) && !this._asked.has(n));
     if (wanted.length) {
-      const answer = this.host.images(wanted);
-      for (const n of wanted) {
-        const mine = answer.then((found) => {
-          const entry = found.find((image) => image.n === n);
-          return new Map(entry ? entry.instances : []);
-        });
-        this._asked.set(n, mine);
-        mine.then((masks) => this._masks.set(n, masks), () => {}).finally(() => this._asked.delete(n));
-      }
+      const answer = this.host.images(wanted).then((found) => found.forEach((image) => this._keepMasks(image)));
+      for (const n of wanted) this._asked.set(n, answer);
+      const forget = () => wanted.forEach((n) => this._asked.delete(n));
+      answer.then(forget, forget);
       await answer;
-      for (const oldest of this._masks.keys()) {
-        if (this._masks.size <= KEPT_MASKS) break;
-        this._masks.delete(oldest);
-      }
     }
     await Promise.all(numbers.map((n) => this._asked.get(n)));
+  }
+
+  /** @param {import("./types.js").ImageMasks} found */
+  _keepMasks({ n, instances, answers, error }) {
+    const stale = error ?? (answers !== undefined && answers !== this.index.images.answers[n] ? "its answers changed" : "");
+    if (stale) this.say(`${this.name(n)}: ${stale}; reload the page`);
+    this._masks.set(n, new Map(stale ? [] : instances)); // one that is stale is not asked for again and again
+    for (const oldest of this._masks.keys()) {
+      if (this._masks.size <= KEPT_MASKS) break;
+      this._masks.delete(oldest);
+    }
+    if (!this.figures.lacking.has(n)) return;
+    this._judge(this.index.images.image[n]);
+    this.refilter();
   }
 
   // ---- figures ------------------------------------------------------------------------------------------------
 
   /** Apply the thresholds to every answer. */
   refilter() {
-    this.figures = filterAll(this.data, this.thresholds, this._judged);
+    this.figures.count();
     this.tell("figures");
-  }
-
-  /** @param {number} n @returns {Uint8Array} why each answer of an image is dropped, 0 where it is kept */
-  codes(n) {
-    return this.figures.codes.subarray(this.data.offsets[n], this.data.offsets[n + 1]);
-  }
-
-  /** @param {number} n @returns {number} how many instances are kept */
-  kept(n) {
-    const judged = this._judged.get(n);
-    let kept = judged?.leftOut ? 0 : (judged?.added?.length ?? 0);
-    for (const code of this.codes(n)) if (!code) kept++;
-    return kept;
-  }
-
-  /** What a decision says it is about. @param {number} n @param {number} local @param {string} id */
-  origin(n, local, id) {
-    const i = this.data.offsets[n] + local;
-    const score = this.data.score[i];
-    return {
-      id,
-      category: this.classes[this.data.category[i]],
-      prompt: this.index.prompts[this.prompt[i]],
-      confidence: Number.isNaN(score) ? null : score,
-      counts: [...(this.masks(n)?.values() ?? [])][local],
-    };
   }
 
   /** @param {Partial<Chosen>} change */
@@ -204,41 +190,36 @@ export class Desk extends EventTarget {
   /** @param {number} n */
   _isShown(n) {
     const { name, category, split, state, reason, low, high } = this.chosen;
+    if (this.gone.has(n)) return false;
     if (name && !this.name(n).toLowerCase().includes(name.toLowerCase())) return false;
     if (split !== "any" && this.index.images.split[n] !== split) return false;
     if (state !== "any" && this.state(n) !== state) return false;
     if (category < 0 && !reason && low <= 0 && high >= 1) return true;
-    const { offsets, score } = this.data;
-    const { codes } = this.figures;
-    for (let i = offsets[n]; i < offsets[n + 1]; i++) {
-      if (reason === "" ? codes[i] : reason !== "any" && DROP_REASONS[codes[i]] !== reason) continue;
-      if (category >= 0 && this.categoryOf(n, i - offsets[n]) !== category) continue;
-      if (!Number.isNaN(score[i]) && (score[i] < low || score[i] > high)) continue;
-      return true;
+    const codes = this.figures.codes(n);
+    for (let local = 0; local < codes.length; local++) {
+      if (reason === "" ? codes[local] : reason !== "any" && DROP_REASONS[codes[local]] !== reason) continue;
+      if (category >= 0 && this.figures.categoryOf(n, local) !== category) continue;
+      const score = this.figures.scoreOf(n, local);
+      if (score === null || (score >= low && score <= high)) return true;
     }
     const additions = reason === "" || reason === "any" ? this.sheet(n).review.instances : [];
     return additions.some((d) => !d.origin && (category < 0 || this.classes.indexOf(d.category ?? "") === category));
   }
 
-  /** @param {number} n @param {number} local @returns {number} its class, as decided */
-  categoryOf(n, local) {
-    return this._judged.get(n)?.sure.get(local) ?? this.data.category[this.data.offsets[n] + local];
-  }
-
   /** @returns {((n: number) => number) | null} */
   _sortKey() {
-    const { offsets, score } = this.data;
-    const { codes } = this.figures;
+    const { data } = this.figures;
     /** @type {Record<string, (n: number) => number>} */
     const keys = {
       lowest: (n) => {
+        const { score, offsets, codes } = data;
         let lowest = 2;
         for (let i = offsets[n]; i < offsets[n + 1]; i++) if (!codes[i] && score[i] < lowest) lowest = score[i];
         return lowest;
       },
-      uncertain: (n) => uncertainty(this.data, n, this.thresholds),
-      instances: (n) => -this.kept(n),
-      overlap: (n) => -largestOverlap(this.data, n, this.thresholds.nms_metric),
+      uncertain: (n) => uncertainty(data, n, this.thresholds),
+      instances: (n) => -this.figures.kept(n),
+      overlap: (n) => -largestOverlap(data, n, this.thresholds.nms_metric),
     };
     return keys[this.chosen.sort] ?? null;
   }
@@ -247,7 +228,7 @@ export class Desk extends EventTarget {
   states() {
     /** @type {Record<string, number>} */
     const found = { new: 0, edited: 0, accepted: 0, rejected: 0 };
-    for (let n = 0; n < this.count; n++) found[this.state(n)]++;
+    for (let n = 0; n < this.count; n++) if (!this.gone.has(n)) found[this.state(n)]++;
     return found;
   }
 
@@ -267,6 +248,18 @@ export class Desk extends EventTarget {
     this._done.push({ n, before, after, what });
     this._undone = [];
     this._put(n, after);
+    this.tell("decided", n);
+  }
+
+  /** Do something about an image after what was asked for it before. @param {number} n @param {() => Promise<void>} deed */
+  inTurn(n, deed) {
+    const mine = (this._turns.get(n) ?? Promise.resolve()).then(deed).finally(() => {
+      if (this._turns.get(n) === mine) this._turns.delete(n);
+      this.tell("status");
+    });
+    this._turns.set(n, mine);
+    this.tell("status");
+    return mine;
   }
 
   undo() {
@@ -301,179 +294,92 @@ export class Desk extends EventTarget {
     return step.n;
   }
 
-  /** @param {number} n @param {Sheet} sheet */
-  _put(n, sheet) {
-    const image = this.index.images.image[n];
-    const now = this.sheet(n);
-    const own = { ...sheet, revision: now.revision, base: now.base };
-    this._show(image, own);
+  /** @param {number} n @param {Sheet} latest */
+  _put(n, latest) {
+    const before = this.sheet(n);
+    this._show(n, { ...latest, of: undefined });
     this._complete();
-    const waiting = this._unsaved.get(image);
-    if (waiting) waiting.latest = own;
-    else this._unsaved.set(image, { sent: own, busy: false, latest: own });
-    this._send(n);
+    this.outbox.put(n, this.index.images.image[n], before, latest);
   }
 
-  /** @param {string} image @param {Sheet} sheet */
-  _show(image, sheet) {
+  /** @param {number} n @param {Sheet} sheet */
+  _show(n, sheet) {
+    const image = this.index.images.image[n];
     this._sheets.set(image, sheet);
     this._judge(image);
     this.refilter();
-    for (const n of this._places.get(image) ?? []) this.tell("sheet", n);
-  }
-
-  /** @param {number} n */
-  async _send(n) {
-    const image = this.index.images.image[n];
-    const waiting = this._unsaved.get(image);
-    if (!waiting || waiting.busy) return;
-    waiting.busy = true;
-    waiting.sent = waiting.latest;
-    this.tell("status");
-    try {
-      const { ok, ...kept } = await this.host.decide(n, image, waiting.sent);
-      this.trouble = "";
-      if (ok) this._saved(n, waiting, kept);
-      else this._conflict(n, waiting.latest, kept);
-    } catch (error) {
-      waiting.busy = false;
-      const reason = error instanceof Error ? error.message : String(error);
-      if (error instanceof Refusal) {
-        this._refused(n, waiting.latest, reason);
-      } else {
-        this.trouble = `not saved, trying again: ${reason}`;
-        setTimeout(() => this._send(n), RETRY_MS);
-      }
-    }
-    this.tell("status");
-  }
-
-  /** @param {number} n @param {{sent: Sheet, busy: boolean, latest: Sheet}} waiting @param {Sheet} kept */
-  _saved(n, waiting, kept) {
-    const image = this.index.images.image[n];
-    waiting.busy = false;
-    if (waiting.latest !== waiting.sent) {
-      waiting.latest = { ...waiting.latest, revision: kept.revision };
-      this._sheets.set(image, waiting.latest);
-      this._send(n);
-      return;
-    }
-    this._unsaved.delete(image);
-    this._show(image, kept);
+    for (const place of this._places.get(image) ?? []) this.tell("sheet", place);
   }
 
   /** @param {number} n @param {Sheet} mine @param {Sheet} theirs */
   _conflict(n, mine, theirs) {
-    this._unsaved.delete(this.index.images.image[n]);
-    this._show(this.index.images.image[n], theirs);
+    this._show(n, theirs);
     this.tell("conflict", { n, mine, theirs });
   }
 
-  /** What is not saved is not shown as if it were. @param {number} n @param {Sheet} mine @param {string} reason */
-  _refused(n, mine, reason) {
-    const image = this.index.images.image[n];
-    this._unsaved.delete(image);
-    const step = this._done.findLast((each) => each.n === n && sayTheSame(each.after.review, mine.review));
-    if (step) this._done.splice(this._done.indexOf(step), 1);
-    this._show(image, step ? { ...step.before, revision: mine.revision } : { ...UNDECIDED, revision: mine.revision });
-    this.say(`not saved: ${reason}`);
-  }
-
-  get unsaved() {
-    return this._unsaved.size;
+  /** What is not kept is not shown as if it were, nor can it be undone. @param {number} n @param {Sheet} confirmed @param {string} reason */
+  _refused(n, confirmed, reason) {
+    const isOther = (/** @type {Step} */ step) => step.n !== n;
+    this._done = this._done.filter(isOther);
+    this._undone = this._undone.filter(isOther);
+    this._show(n, confirmed);
+    this.say(`${this.name(n)} is not saved: ${reason}`);
   }
 
   /** Put one's own decision over another's. @param {Conflict} conflict */
-  insist({ n, mine, theirs }) {
-    this._done.push({ n, before: theirs, after: mine, what: "your decision over the other" });
-    this._put(n, mine);
+  insist({ n, mine }) {
+    this.change(n, { ...this.sheet(n), review: mine.review, matched: mine.matched, lost: mine.lost }, "your decision over the other");
   }
 
-  /** @returns {object} what `autolabel review CONFIG --apply` takes */
-  decisions() {
-    const images = [];
-    for (const [image, sheet] of this._sheets) {
-      const base = sheet.base ?? (this._unsaved.has(image) ? sheet.revision : null);
-      const [n] = this._places.get(image) ?? [];
-      if (base !== null && n !== undefined) images.push({ image, name: this.name(n), base, review: sheet.review });
-    }
-    return { autolabel_decisions: 1, images };
-  }
-
-  /** @param {string} text */
-  say(text) {
-    this.tell("said", text);
-  }
-
-  // ---- what decisions do to the filters -----------------------------------------------------------------------
-
-  /** @param {string} image */
-  _judge(image) {
-    for (const n of this._places.get(image) ?? []) {
-      const sheet = this.sheet(n);
-      if (!sheet.review.verdict && !sheet.review.instances.length) this._judged.delete(n);
-      else this._judged.set(n, this._judgementOf(n, sheet));
-    }
-  }
-
-  /** @param {number} n @param {Sheet} sheet @returns {Judged} */
-  _judgementOf(n, sheet) {
-    /** @type {Map<number, number>} */
-    const sure = new Map();
-    /** @type {Set<number>} */
-    const rejected = new Set();
-    /** @type {Map<number, {area: number, shared: [number, number][]}>} */
-    const redrawn = new Map();
-    /** @type {{category: number, area: number, shared: [number, number][]}[]} */
-    const added = [];
-    sheet.review.instances.forEach((decision, k) => {
-      const local = sheet.matched[k] ?? null;
-      const category = this.classes.indexOf(decision.category ?? "");
-      if (sheet.lost.includes(k)) return;
-      if (local === null) added.push({ category: Math.max(0, category), ...this._drawn(n, decision) });
-      else if (decision.verdict === "rejected") rejected.add(local);
-      else {
-        sure.set(local, category < 0 ? this.data.category[this.data.offsets[n] + local] : category);
-        if (decision.counts) redrawn.set(local, this._drawn(n, decision));
-      }
-    });
-    const state = this.state(n);
-    return { sure, rejected, redrawn, added, frozen: state === "accepted", leftOut: state === "rejected" };
+  get unsaved() {
+    return this.outbox.letters.size + this._turns.size;
   }
 
   /**
-   * What a mask by hand shares with the answers. Their masks may not be here yet: it is done again when they are.
+   * What `autolabel review CONFIG --apply` takes: in a file all that was decided there, else what is not saved.
    *
-   * @param {number} n
-   * @param {import("./types.js").Decision} decision
-   * @returns {{area: number, shared: [number, number][]}}
+   * @returns {Promise<object>}
    */
-  _drawn(n, decision) {
-    const [width, height] = this.wh(n);
-    const mask = decodeCounts(/** @type {string} */ (decision.counts), height, width);
-    const masks = this.masks(n);
-    if (!masks) this._lacking.add(n);
-    /** @type {[number, number][]} */
-    const shared = [];
-    [...(masks?.values() ?? [])].forEach((counts, local) => {
-      const pixels = sharedPixels(mask, decodeCounts(counts, height, width));
-      if (pixels) shared.push([local, pixels]);
+  async decisions() {
+    const images = [];
+    for (const [image, sheet] of this._sheets) {
+      const base = sheet.base ?? this.outbox.letters.get(image)?.confirmed.revision;
+      const [n] = this._places.get(image) ?? [];
+      if (base === undefined || n === undefined) continue;
+      await this.fetchMasks([n]).catch(() => {}); // a server that is gone has no masks: ids say enough for it
+      images.push({ image, name: this.name(n), base, review: this._withMasks(n, sheet) });
+    }
+    return { autolabel_decisions: 1, ...(this.host.made ? { made: this.host.made } : {}), images };
+  }
+
+  /** A review whose origins say all, for a run whose answers may be others by then. @param {number} n @param {Sheet} sheet */
+  _withMasks(n, sheet) {
+    const masks = [...(this.masks(n) ?? [])];
+    const instances = sheet.review.instances.map((decision, k) => {
+      const local = sheet.matched[k] ?? null;
+      if (!decision.origin || local === null || !masks[local]) return decision;
+      const [id, counts] = masks[local];
+      const [confidence, prompt] = [this.figures.scoreOf(n, local), this.figures.promptOf(n, local)];
+      const category = this.classes[this.figures.ownCategory(n, local)];
+      return { ...decision, origin: { id, category, prompt, confidence, counts } };
     });
-    return { area: area(mask), shared };
+    return { ...sheet.review, instances };
+  }
+
+  /** @param {string} image */
+  _judge(image) {
+    for (const n of this._places.get(image) ?? []) this.figures.judge(n, this.sheet(n));
   }
 
   /** Fetch the masks that drawn ones have to be compared with. */
   async _complete() {
-    while (this._lacking.size) {
-      const some = [...this._lacking].slice(0, 50);
-      for (const n of some) this._lacking.delete(n);
+    const lacking = [...this.figures.lacking].filter((n) => !this._asked.has(n));
+    for (let i = 0; i < lacking.length; i += 50) {
       try {
-        await this.fetchMasks(some);
+        await this.fetchMasks(lacking.slice(i, i + 50));
       } catch {
-        return; // they are fetched again when their image is looked at
+        return; // they are compared when somebody looks at their image
       }
-      for (const n of some) this._judge(this.index.images.image[n]);
-      this.refilter();
     }
   }
 }

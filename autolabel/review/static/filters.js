@@ -190,23 +190,25 @@ function filterReviewed(data, n, limits, judged) {
 }
 
 /**
- * How the scores of a class lie, kept and dropped apart, in `bins` equal bins of 0..1 (1 is in the last), and how
+ * How the scores of each class lie, kept and dropped apart, in `bins` equal bins of 0..1 (1 is in the last), and how
  * many have none. `codes` are those of `filterAll`.
  * @param {FilterData} data
  * @param {Uint8Array} codes
- * @param {number} category
+ * @param {number} classes
  * @param {number} bins
- * @returns {{kept: Uint32Array, dropped: Uint32Array, unscored: {kept: number, dropped: number}}}
+ * @returns {{kept: Uint32Array, dropped: Uint32Array, unscored: {kept: number, dropped: number}}[]}
  */
-export function histogram(data, codes, category, bins) {
-  const [kept, dropped, unscored] = [new Uint32Array(bins), new Uint32Array(bins), { kept: 0, dropped: 0 }];
+export function histograms(data, codes, classes, bins) {
+  const found = Array.from({ length: classes }, () => ({
+    kept: new Uint32Array(bins), dropped: new Uint32Array(bins), unscored: { kept: 0, dropped: 0 },
+  }));
   for (let i = 0; i < codes.length; i++) {
-    if (data.category[i] !== category) continue;
+    const { kept, dropped, unscored } = found[data.category[i]];
     const bin = Math.max(0, Math.min(bins - 1, Math.floor(data.score[i] * bins)));
     if (Number.isNaN(bin)) unscored[codes[i] === KEPT ? "kept" : "dropped"]++;
     else (codes[i] === KEPT ? kept : dropped)[bin]++;
   }
-  return { kept, dropped, unscored };
+  return found;
 }
 
 /**

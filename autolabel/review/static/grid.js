@@ -197,7 +197,7 @@ export class Grid {
     const { desk } = this;
     const { n } = tile;
     const state = desk.state(n);
-    const kept = desk.kept(n);
+    const kept = desk.figures.kept(n);
     tile.element.className = `al-tile al-${state}${tile.place === this.focus ? " al-focus" : ""}`;
     tile.element.setAttribute("aria-selected", String(tile.place === this.focus));
     tile.element.setAttribute("aria-posinset", String(tile.place + 1));

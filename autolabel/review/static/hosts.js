@@ -5,6 +5,9 @@
 /** @typedef {import("./types.js").ImageMasks} ImageMasks */
 /** @typedef {import("./types.js").Sheet} Sheet */
 
+const KEPT_THUMBS = 1500;
+const KEPT_PICTURES = 8; // they may be large
+
 /** A refusal that is final: trying again would not help. */
 export class Refusal extends Error {}
 
@@ -75,8 +78,6 @@ export function httpHost() {
 export function widgetHost(model) {
   /** @type {Map<number, {resolve: (value: any) => void, reject: (error: Error) => void}>} */
   const waiting = new Map();
-  /** @type {Map<string, Promise<string>>} */
-  const pictures = new Map();
   let last = 0;
 
   /** @param {any} message @param {DataView[]} buffers */
@@ -84,7 +85,7 @@ export function widgetHost(model) {
     const call = waiting.get(message.id);
     if (!call) return;
     waiting.delete(message.id);
-    if (message.error) call.reject(new Refusal(message.error));
+    if (message.error) call.reject(message.final ? new Refusal(message.error) : new Error(message.error));
     else call.resolve(buffers?.length ? { ...message.result, data: buffers[0] } : message.result);
   }
   model.on("msg:custom", answered);
@@ -98,24 +99,8 @@ export function widgetHost(model) {
     });
   }
 
-  /** @param {string} method @param {number} n */
-  function address(method, n) {
-    const key = `${method} ${n}`;
-    const known = pictures.get(key);
-    if (known) return known;
-    const found = call(method, n).then(({ data, type }) =>
-      URL.createObjectURL(new Blob([data.buffer.slice(data.byteOffset, data.byteOffset + data.byteLength)], { type })),
-    );
-    found.catch(() => pictures.delete(key));
-    pictures.set(key, found);
-    if (pictures.size > 1500) {
-      const [oldest, gone] = /** @type {[string, Promise<string>]} */ (pictures.entries().next().value);
-      pictures.delete(oldest);
-      gone.then((place) => URL.revokeObjectURL(place));
-    }
-    return found;
-  }
-
+  const thumbs = addressBook((n) => call("thumb", n), KEPT_THUMBS);
+  const pictures = addressBook((n) => call("picture", n), KEPT_PICTURES);
   return {
     kind: "widget",
     async index(progress) {
@@ -127,51 +112,97 @@ export function widgetHost(model) {
       }
     },
     images: (numbers) => call("images", numbers),
-    thumb: (n) => address("thumb", n),
-    picture: (n) => address("picture", n),
+    thumb: thumbs.find,
+    picture: pictures.find,
     decide: (n, image, sheet) => call("decide", n, image, sheet.revision, sheet.review),
     mask: (n, prompt) => call("mask", n, prompt),
     save: (thresholds) => call("save", thresholds),
     close() {
       model.off("msg:custom", answered);
-      for (const found of pictures.values()) found.then((place) => URL.revokeObjectURL(place), () => {});
+      thumbs.clear();
+      pictures.clear();
     },
   };
 }
 
 /**
- * The run in the file itself. Decisions stay in this browser's storage until they are downloaded.
+ * Addresses of pictures that came as bytes, the `most` that were asked for last.
+ *
+ * @param {(n: number) => Promise<{data: DataView, type: string}>} fetched
+ * @param {number} most
+ */
+function addressBook(fetched, most) {
+  /** @type {Map<number, Promise<string>>} */
+  const known = new Map();
+  /** @param {number} n */
+  const forget = (n) => {
+    known.get(n)?.then((place) => URL.revokeObjectURL(place), () => {});
+    known.delete(n);
+  };
+  return {
+    /** @param {number} n */
+    find(n) {
+      const address =
+        known.get(n) ??
+        fetched(n).then(({ data, type }) => {
+          const bytes = data.buffer.slice(data.byteOffset, data.byteOffset + data.byteLength);
+          return URL.createObjectURL(new Blob([/** @type {ArrayBuffer} */ (bytes)], { type }));
+        });
+      known.delete(n);
+      known.set(n, address);
+      address.catch(() => known.delete(n));
+      const [oldest] = known.keys();
+      if (known.size > most) forget(oldest);
+      return address;
+    },
+    clear: () => [...known.keys()].forEach(forget),
+  };
+}
+
+/**
+ * The run in the file itself. Decisions stay in this browser's storage until they are downloaded; another tab with
+ * the same file has the same storage.
  *
  * @param {{index: Index, images: ImageMasks[], pictures: string[], made: string}} given
  * @returns {Host}
  */
 export function fileHost(given) {
-  const { index, images, pictures } = given;
-  const place = `autolabel ${given.made}`;
-  /** @type {Record<string, Sheet>} */
-  let own = {};
-  try {
-    own = JSON.parse(localStorage.getItem(place) ?? "{}");
-  } catch {
-    // a browser may keep no storage for files: decisions then last as long as the tab
-  }
+  const { index, images, pictures, made } = given;
   const first = index.reviews;
+  /** @param {string} image */
+  const place = (image) => `autolabel ${made} ${image}`;
+  /** @param {string} image @returns {Sheet | null} */
+  const stored = (image) => JSON.parse(localStorage.getItem(place(image)) ?? "null");
   return {
     kind: "file",
-    index: async () => ({ ...index, reviews: { ...first, ...own } }),
+    made,
+    async index() {
+      const reviews = { ...first };
+      for (const image of index.images.image) {
+        try {
+          const own = stored(image);
+          if (own) reviews[image] = own;
+        } catch {
+          break; // a browser may keep no storage for files: decide says so
+        }
+      }
+      return { ...index, reviews };
+    },
     images: async (numbers) => numbers.map((n) => images[n]),
     thumb: (n) => pictures[n],
     picture: (n) => pictures[n],
     async decide(n, image, sheet) {
       const at = new Date().toISOString().replace(/\.\d+/, "");
       const review = { ...sheet.review, at, instances: sheet.review.instances.map((d) => ({ ...d, at: d.at || at })) };
-      own[image] = { ...sheet, review, revision: sheet.revision + 1, base: first[image]?.revision ?? 0 };
+      const kept = { ...sheet, review, revision: sheet.revision + 1, base: first[image]?.revision ?? 0 };
       try {
-        localStorage.setItem(place, JSON.stringify(own));
+        const now = stored(image);
+        if (now && now.revision !== sheet.revision) return { ...now, ok: false };
+        localStorage.setItem(place(image), JSON.stringify(kept));
       } catch {
-        // as above
+        throw new Error("this browser keeps nothing for this file; download your decisions before you close it");
       }
-      return { ...own[image], ok: true };
+      return { ...kept, ok: true };
     },
     mask: () => Promise.reject(new Refusal("a file has no model: run `autolabel review` to ask for masks")),
     save: () => Promise.reject(new Refusal("a file can't be saved to")),

@@ -2,7 +2,7 @@
 
 import { ALL_IMAGES, DROP_REASONS } from "./desk.js";
 import { choice, make, shownNumber } from "./dom.js";
-import { histogram } from "./filters.js";
+import { histograms } from "./filters.js";
 import { colourOf, paintSwatch } from "./paint.js";
 
 /** @typedef {import("./desk.js").Desk} Desk */
@@ -67,21 +67,25 @@ export function makeFilters(desk) {
  */
 export function makeSliders(desk) {
   const element = make("div", { className: "al-sliders", role: "group", "aria-label": "thresholds" });
+  /** @type {import("./types.js").NewThresholds} */
+  const moved = { classes: {} }; // since they were saved: another tab may have saved others
   const updates = desk.classes.map((_, category) => {
-    const { box, update } = makeClass(desk, category);
+    const { box, update } = makeClass(desk, category, moved);
     element.append(box);
     return update;
   });
   const cross = makeSlider("overlap between classes", desk.thresholds.cross_class_iou, (value) => {
     desk.thresholds.cross_class_iou = value;
+    moved.cross_class_iou = value;
     soon(desk);
   });
   const dropped = make("p", { className: "al-dropped", role: "status" });
-  element.append(make("div", { className: "al-class" }, cross), dropped, makeSave(desk));
+  element.append(make("div", { className: "al-class" }, cross), dropped, makeSave(desk, moved));
   // which images are shown may depend on it: they stay where they are until the slider is let go
   element.addEventListener("change", () => desk.select({}));
   const all = () => {
-    for (const update of updates) update();
+    const bins = histograms(desk.figures.data, desk.figures.counted.codes, desk.classes.length, BINS);
+    updates.forEach((update, category) => update(bins[category]));
     const totals = DROP_REASONS.map((_, code) => desk.figures.counts.reduce((sum, perCode) => sum + perCode[code], 0));
     const total = totals[0];
     const shown = DROP_REASONS.map((reason, code) => `${inWords(reason)} ${shownNumber(totals[code])}`)
@@ -91,6 +95,7 @@ export function makeSliders(desk) {
   };
   desk.addEventListener("figures", all);
   requestAnimationFrame(all); // when it is on the page and has its colours
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", all);
   return element;
 }
 
@@ -132,30 +137,33 @@ function makeSlider(label, value, moved, least = 0) {
 /**
  * @param {Desk} desk
  * @param {number} category
+ * @param {import("./types.js").NewThresholds} moved
  */
-function makeClass(desk, category) {
+function makeClass(desk, category, moved) {
+  /** @param {{confidence?: number, nms_iou?: number | null}} change */
+  const move = (change) => {
+    Object.assign(settings, change);
+    moved.classes[settings.name] = { ...moved.classes[settings.name], ...change };
+    soon(desk);
+  };
   const settings = desk.thresholds.classes[category];
   const chart = make("canvas", { className: "al-chart", width: 240, height: 36, "aria-hidden": "true" });
   const counts = make("span", { className: "al-counts" });
   const swatch = make("span", { className: "al-swatch", "aria-hidden": "true" });
   paintSwatch(swatch, category);
   const name = make("span", { className: "al-class-name" }, desk.classes[category]);
-  const confidence = makeSlider("confidence", settings.confidence, (value) => {
-    settings.confidence = value ?? 1;
-    soon(desk);
-  }, Math.min(settings.confidence, desk.index.filter.floor));
-  const nms = makeSlider("overlap (NMS)", settings.nms_iou, (value) => {
-    settings.nms_iou = value;
-    soon(desk);
-  });
+  const least = Math.min(settings.confidence, desk.index.filter.floor);
+  const confidence = makeSlider("confidence", settings.confidence, (value) => move({ confidence: value ?? 1 }), least);
+  const nms = makeSlider("overlap (NMS)", settings.nms_iou, (value) => move({ nms_iou: value }));
   const box = make("div", { className: "al-class", role: "group", "aria-label": desk.classes[category] },
     make("div", { className: "al-class-head" }, swatch, name, counts), chart, confidence, nms);
-  const update = () => {
+  /** @param {{kept: ArrayLike<number>, dropped: ArrayLike<number>}} bins */
+  const update = (bins) => {
     const [kept, ...reasons] = desk.figures.counts[category];
     const gone = reasons.reduce((sum, n) => sum + n, 0);
     counts.textContent = `${shownNumber(kept)} kept, ${shownNumber(gone)} dropped`;
     counts.dataset.kept = String(kept);
-    drawChart(chart, histogram(desk.data, desk.figures.codes, category, BINS), settings.confidence, colourOf(category));
+    drawChart(chart, bins, settings.confidence, colourOf(category));
   };
   return { box, update };
 }
@@ -189,24 +197,25 @@ function drawChart(chart, bins, threshold, colour) {
   context.fillRect(Math.min(width - 2, threshold * width - 1), 0, 2, height);
 }
 
-/** @param {Desk} desk */
-function makeSave(desk) {
-  const thresholds = () => ({
-    classes: Object.fromEntries(
-      desk.thresholds.classes.map(({ name, confidence, nms_iou }) => [name, { confidence, nms_iou }]),
-    ),
-    cross_class_iou: desk.thresholds.cross_class_iou,
-  });
+/** @param {Desk} desk @param {import("./types.js").NewThresholds} moved */
+function makeSave(desk, moved) {
   const save = make("button", {
     type: "button",
     disabled: !desk.index.can_save || desk.index.read_only,
-    onclick: () => {
-      desk.host.save(thresholds()).then(
-        ({ saved }) => desk.say(`saved to ${saved}`),
-        (error) => desk.say(`not saved: ${error.message}`),
-      );
+    onclick: async () => {
+      const sent = structuredClone(moved);
+      try {
+        const { saved } = await desk.host.save(sent);
+        if (JSON.stringify(sent) === JSON.stringify(moved)) {
+          moved.classes = {};
+          delete moved.cross_class_iou;
+        }
+        desk.say(`saved to ${saved}`);
+      } catch (error) {
+        desk.say(`not saved: ${error instanceof Error ? error.message : error}`);
+      }
     },
   }, "Save to config");
-  save.title = desk.index.can_save ? `write these thresholds into ${desk.index.config}` : "there is no config file here";
+  save.title = desk.index.can_save ? `write what was moved into ${desk.index.config}` : "there is no config file here";
   return make("div", { className: "al-save" }, save);
 }

@@ -1,12 +1,11 @@
 // Decisions as values: each function takes what is decided about an image and gives what is decided then.
 
 /** @typedef {import("./types.js").Decision} Decision */
-/** @typedef {import("./types.js").Origin} Origin */
 /** @typedef {import("./types.js").Review} Review */
 /** @typedef {import("./types.js").Sheet} Sheet */
 /** @typedef {import("./types.js").State} State */
 
-/** @typedef {{local: number, origin: Origin} | {k: number}} Target  an answer, or a decision by its place */
+/** @typedef {{local: number, id: string} | {k: number}} Target  an answer, or a decision by its place */
 
 /** @type {Sheet} */
 export const UNDECIDED = {
@@ -15,6 +14,19 @@ export const UNDECIDED = {
   lost: [],
   matched: [],
 };
+
+/**
+ * A sheet as a host tells it, with what it leaves out because it says nothing.
+ *
+ * @param {Sheet} sheet
+ * @returns {Sheet}
+ */
+export function whole(sheet) {
+  const { review } = sheet;
+  const bare = { origin: null, category: null, counts: null, how: "", at: "" };
+  const instances = review.instances.map((decision) => ({ ...bare, ...decision }));
+  return { ...sheet, review: { ...UNDECIDED.review, ...review, instances } };
+}
 
 /**
  * @param {Sheet} sheet
@@ -41,9 +53,9 @@ export function decided(sheet, target, change) {
     const changed = { ...instances[k], ...change, at: "" };
     return withInstances(sheet, instances.map((d, i) => (i === k ? changed : d)), sheet.matched);
   }
-  const { origin, local } = /** @type {{local: number, origin: Origin}} */ (target);
+  const { id, local } = /** @type {{local: number, id: string}} */ (target);
   /** @type {Decision} */
-  const made = { origin, verdict: "accepted", category: null, counts: null, how: "", at: "", ...change };
+  const made = { origin: { id }, verdict: "accepted", category: null, counts: null, how: "", at: "", ...change };
   return withInstances(sheet, [...instances, made], [...sheet.matched, local]);
 }
 
@@ -106,6 +118,23 @@ export function restored(sheet, k) {
  */
 export function judgedImage(sheet, verdict, answers) {
   return { ...sheet, review: { ...sheet.review, verdict, made_on: verdict ? answers : "", at: "" } };
+}
+
+/**
+ * Take the verdict on an image back, and what accepting it said about its instances.
+ *
+ * @param {Sheet} sheet
+ * @returns {Sheet}
+ */
+export function openAgain(sheet) {
+  let after = judgedImage(sheet, null, "");
+  if (sheet.review.verdict !== "accepted") return after;
+  for (let k = after.review.instances.length - 1; k >= 0; k--) {
+    const { origin, verdict, category, counts } = after.review.instances[k];
+    const saysNoMore = origin && verdict === "accepted" && !category && !counts && !after.lost.includes(k);
+    if (saysNoMore) after = withdrawn(after, k);
+  }
+  return after;
 }
 
 /**

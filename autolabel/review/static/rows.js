@@ -13,12 +13,13 @@ import { decided, judgedImage } from "./reviews.js";
  * @property {number} k  its decision, -1 where there is none
  * @property {string} id  of its answer
  * @property {number} category
+ * @property {string} name  of its class
  * @property {string} prompt
  * @property {number | null} score
  * @property {string} counts
  * @property {string} reason  why it is dropped, "" where it is kept
  * @property {"" | "accepted" | "rejected"} verdict
- * @property {boolean} changed  its class or mask is not the answer's
+ * @property {boolean} changed  its class or mask is not its answer's
  * @property {boolean} lost  a decision whose answer is gone
  */
 
@@ -32,27 +33,32 @@ import { decided, judgedImage } from "./reviews.js";
 export function instancesOf(desk, n) {
   const masks = desk.masks(n);
   if (!masks) return [];
-  const { offsets, score, order } = desk.data;
+  return [...answeredRows(desk, n, [...masks]), ...drawnRows(desk, n)];
+}
+
+/** @param {Desk} desk @param {number} n @param {[string, string][]} masks @returns {Row[]} */
+function answeredRows(desk, n, masks) {
+  const { offsets, order } = desk.figures.data;
   const sheet = desk.sheet(n);
-  const codes = desk.codes(n);
-  const given = [...masks];
-  const from = offsets[n];
-  /** @type {Row[]} */
+  const codes = desk.figures.codes(n);
+  const places = new Map(sheet.matched.map((local, k) => [local, k]));
   const rows = [];
-  for (let place = 0; place < codes.length && place < given.length; place++) {
-    const local = order[from + place] - from;
-    const k = sheet.matched.indexOf(local);
+  for (let place = 0; place < codes.length && place < masks.length; place++) {
+    const local = order[offsets[n] + place] - offsets[n];
+    const k = places.get(local) ?? -1;
     /** @type {Decision | undefined} */
     const decision = sheet.review.instances[k];
-    const [id, counts] = given[local];
+    const [id, counts] = masks[local];
+    const category = desk.figures.categoryOf(n, local);
     rows.push({
       key: id,
       local,
       k,
       id,
-      category: desk.categoryOf(n, local),
-      prompt: desk.index.prompts[desk.prompt[from + local]] ?? "",
-      score: Number.isNaN(score[from + local]) ? null : score[from + local],
+      category,
+      name: desk.classes[category],
+      prompt: desk.figures.promptOf(n, local),
+      score: desk.figures.scoreOf(n, local),
       counts: decision?.counts ?? counts,
       reason: DROP_REASONS[codes[local]],
       verdict: decision?.verdict ?? "",
@@ -60,42 +66,71 @@ export function instancesOf(desk, n) {
       lost: false,
     });
   }
-  sheet.review.instances.forEach((decision, k) => {
-    const lost = sheet.lost.includes(k);
-    if (decision.origin && !lost) return;
-    const name = decision.category ?? decision.origin?.category ?? "";
-    const rejected = decision.verdict === "rejected" || sheet.review.verdict === "rejected";
+  return rows;
+}
+
+/** What was added, and decisions whose answer is gone. @param {Desk} desk @param {number} n @returns {Row[]} */
+function drawnRows(desk, n) {
+  const { review, lost } = desk.sheet(n);
+  /** @type {Map<string, number>} */
+  const times = new Map();
+  /** @type {Row[]} */
+  const rows = [];
+  review.instances.forEach((decision, k) => {
+    const { origin, category, verdict, how } = decision;
+    const isLost = lost.includes(k);
+    if (origin && !isLost) return;
+    const name = category ?? origin?.category ?? "";
+    const counts = decision.counts ?? origin?.counts ?? "";
+    const time = (times.get(counts) ?? 0) + 1;
+    times.set(counts, time);
     rows.push({
-      key: `decision ${k}`,
+      key: addedKey(counts, time),
       local: null,
       k,
       id: "",
       category: Math.max(0, desk.classes.indexOf(name)),
-      prompt: decision.how ? `by hand: ${decision.how}` : "by hand",
-      score: null,
-      counts: decision.counts ?? decision.origin?.counts ?? "",
-      reason: rejected ? "review_rejected" : "",
-      verdict: decision.verdict,
-      changed: true,
-      lost,
+      name,
+      prompt: origin ? (origin.prompt ?? "") : how ? `by hand: ${how}` : "by hand",
+      score: origin?.confidence ?? null,
+      counts,
+      reason: verdict === "rejected" || review.verdict === "rejected" ? "review_rejected" : "",
+      verdict,
+      changed: false,
+      lost: isLost,
     });
   });
   return rows;
 }
 
+/** What an added instance is called by: its place changes as others come and go. @param {string} counts */
+export function addedKey(counts, time = 1) {
+  return `added ${counts} ${time}`;
+}
+
 /**
- * Accept an image with all that is kept of it, or reject it.
+ * Accept an image with all that is kept of it, or reject it, once what was decided before it is done.
  *
  * @param {Desk} desk
  * @param {number} n
  * @param {"accepted" | "rejected"} verdict
  */
-export async function judgeImage(desk, n, verdict) {
-  if (verdict === "accepted") await desk.fetchMasks([n]);
-  let sheet = desk.sheet(n);
-  for (const row of verdict === "accepted" ? instancesOf(desk, n) : []) {
-    if (row.local === null || row.reason !== "" || row.verdict === "accepted") continue;
-    sheet = decided(sheet, { local: row.local, origin: desk.origin(n, row.local, row.id) }, { verdict });
-  }
-  desk.change(n, judgedImage(sheet, verdict, desk.index.images.answers[n]), `${verdict} ${desk.name(n)}`);
+export function judgeImage(desk, n, verdict) {
+  const answers = desk.index.images.answers[n];
+  return desk.inTurn(n, async () => {
+    let sheet = desk.sheet(n);
+    if (verdict === "accepted") {
+      await desk.fetchMasks([n]);
+      sheet = desk.sheet(n);
+      // of an image that was rejected, what would be kept if it were not
+      if (sheet.review.verdict === "rejected") sheet = judgedImage(sheet, null, "");
+      const codes = desk.figures.codesWith(n, sheet);
+      const ids = [...(desk.masks(n)?.keys() ?? [])];
+      if (ids.length !== desk.figures.codes(n).length) throw new Error("its masks are not here; reload the page");
+      ids.forEach((id, local) => {
+        if (codes[local] === 0) sheet = decided(sheet, { local, id }, { verdict });
+      });
+    }
+    desk.change(n, judgedImage(sheet, verdict, answers), `${verdict} ${desk.name(n)}`);
+  });
 }

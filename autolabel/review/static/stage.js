@@ -20,7 +20,7 @@ const OVERLAY_SIDE = 1400; // px, the longer side of what masks are filled in
 
 export class Stage {
   constructor() {
-    this.canvas = make("canvas", { className: "al-canvas", "aria-label": "the image with its masks", role: "img" });
+    this.canvas = make("canvas", { className: "al-canvas", "aria-label": "the image with its masks", role: "img", tabIndex: -1 });
     /** @type {[number, number]} */
     this.wh = [1, 1];
     this.scale = 1;
@@ -34,6 +34,9 @@ export class Stage {
     this.above = null; // what a tool draws
     /** @type {Map<string, Path2D>} */
     this.paths = new Map();
+    /** @type {Map<string, {id: number, spans: Int32Array}>} */
+    this.spans = new Map(); // of this image's masks, by their counts
+    this.drawn = ""; // what stands for what is filled
     this.filled = document.createElement("canvas");
     this.fitted = true;
     this.wanted = false;
@@ -46,24 +49,44 @@ export class Stage {
     this.wh = wh;
     this.picture = null;
     this.paths.clear();
+    this.spans.clear();
+    this.drawn = "";
     this.fit();
   }
 
   /** @param {Scene} scene */
   show(scene) {
     this.scene = scene;
-    const { rows, masks, chosen } = scene;
-    const scale = Math.min(1, OVERLAY_SIDE / Math.max(...this.wh));
-    const width = Math.max(1, Math.round(this.wh[0] * scale));
-    const height = Math.max(1, Math.round(this.wh[1] * scale));
+    const shown = scene.masks ? scene.rows.filter((row) => row.reason === "" && !row.lost).reverse() : [];
+    const found = shown.map((row) => ({ ...this._spans(row.counts), category: row.category }));
+    const drawn = `${scene.dimmed} ${found.map(({ id, category }) => `${id}:${category}`).join()}`;
+    if (drawn !== this.drawn) this._fill(found, scene.dimmed ? 0.15 : 0.4);
+    this.drawn = drawn;
+    this.draw();
+  }
+
+  /** @param {{spans: Int32Array, category: number}[]} found @param {number} opacity */
+  _fill(found, opacity) {
+    const [width, height] = this._size();
     this.filled.width = width;
     this.filled.height = height;
-    const shown = masks ? rows.filter((row) => row.reason === "" && !row.lost).reverse() : [];
-    shown.sort((a, b) => Number(chosen.has(a.key)) - Number(chosen.has(b.key)));
-    const found = shown.map((row) => ({ spans: spansOf(row.counts, this.wh, [width, height]), category: row.category }));
-    const image = overlay(found, width, height, scene.dimmed ? 0.15 : 0.4);
-    this.filled.getContext("2d")?.putImageData(image, 0, 0);
-    this.draw();
+    this.filled.getContext("2d")?.putImageData(overlay(found, width, height, opacity), 0, 0);
+  }
+
+  /** @returns {[number, number]} of what masks are filled in */
+  _size() {
+    const scale = Math.min(1, OVERLAY_SIDE / Math.max(...this.wh));
+    return [Math.max(1, Math.round(this.wh[0] * scale)), Math.max(1, Math.round(this.wh[1] * scale))];
+  }
+
+  /** @param {string} counts */
+  _spans(counts) {
+    let known = this.spans.get(counts);
+    if (!known) {
+      known = { id: this.spans.size, spans: spansOf(counts, this.wh, this._size()) };
+      this.spans.set(counts, known);
+    }
+    return known;
   }
 
   fit() {

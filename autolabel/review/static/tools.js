@@ -80,7 +80,7 @@ function makeCross(wh, changed) {
 
 /** @param {KeyboardEvent} event @returns {Place | null} */
 function arrowStep(event) {
-  const far = event.shiftKey ? 20 : 2;
+  const far = event.shiftKey ? 20 : 2; // px
   /** @type {Record<string, Place>} */
   const steps = { ArrowLeft: [-far, 0], ArrowRight: [far, 0], ArrowUp: [0, -far], ArrowDown: [0, far] };
   return steps[event.key] ?? null;
@@ -92,7 +92,7 @@ function clamped([x, y], wh) {
 }
 
 /**
- * Draw a polygon, point by point; its first point, Enter or a double click closes it.
+ * Draw a polygon, point by point; its first point or Enter closes it.
  *
  * @param {[number, number]} wh
  * @param {() => void} changed
@@ -116,9 +116,9 @@ export function polygonTool(wh, changed, done) {
       cross.draw(context, scale);
     },
     /** @type {Tool["down"]} */
-    down(at, event, reach) {
+    down(at, _event, reach) {
       const closes = points.length > 2 && Math.hypot(at[0] - points[0][0], at[1] - points[0][1]) < reach;
-      if (closes || event.detail > 1) tool.finish();
+      if (closes) tool.finish();
       else points.push(clamped(at, wh));
       changed();
       return true;
@@ -133,7 +133,7 @@ export function polygonTool(wh, changed, done) {
     key(event) {
       if (cross.key(event)) return true;
       if (event.key === " ") points.push(cross.at);
-      else if (event.key === "Backspace") points.pop();
+      else if (event.key === "Backspace" || event.key === "z") points.pop();
       else return false;
       changed();
       return true;
@@ -240,8 +240,12 @@ export function pointsTool(wh, changed, asked, done) {
     up() {},
     key(event) {
       if (cross.key(event)) return true;
-      if (event.key !== " ") return false;
-      set(cross.at, event.shiftKey);
+      if (event.key === " ") set(cross.at, event.shiftKey);
+      else if (event.key === "Backspace" || event.key === "z") {
+        points.pop();
+        changed();
+        if (points.some(([, , positive]) => positive)) asked(points);
+      } else return false;
       return true;
     },
     finish: done,

@@ -3,12 +3,12 @@
  *
  * @typedef {"new" | "accepted" | "rejected" | "edited"} State
  *
- * @typedef {object} Origin
+ * @typedef {object} Origin  an answer; all but its id is told only where the answer is gone
  * @property {string} id
- * @property {string} category
- * @property {string} prompt
- * @property {number | null} confidence
- * @property {string} counts
+ * @property {string} [category]
+ * @property {string} [prompt]
+ * @property {number | null} [confidence]
+ * @property {string} [counts]
  *
  * @typedef {object} Decision  on one instance; without an origin the instance was added
  * @property {Origin | null} origin
@@ -29,6 +29,7 @@
  * @property {Review} review
  * @property {number[]} lost
  * @property {(number | null)[]} matched
+ * @property {Record<number, {lost: number[], matched: (number | null)[]}>} [of]  for single files of one content
  * @property {number} [base]  in a file: the revision that the file was made from
  *
  * @typedef {object} ClassSettings
@@ -59,22 +60,26 @@
  * @property {string} pair_b
  * @property {string} pair_shared
  * @property {Record<string, Sheet>} reviews
+ * @property {number[]} [gone]  images that are there no more, and keep their place
  *
  * @typedef {object} ImageMasks
  * @property {number} n
  * @property {[string, string][]} instances  id and counts of each answer
+ * @property {string} [answers]  what stands for all of them
+ * @property {string} [error]  why there are none
  *
  * @typedef {object} MaskPrompt
  * @property {number[] | null} box
  * @property {number[][]} points
  * @property {string} category
  *
- * @typedef {object} NewThresholds
- * @property {Record<string, {confidence: number, nms_iou: number | null}>} classes
- * @property {number | null} cross_class_iou
+ * @typedef {object} NewThresholds  those that were moved
+ * @property {Record<string, {confidence?: number, nms_iou?: number | null}>} classes
+ * @property {number | null} [cross_class_iou]
  *
  * @typedef {object} Host  who holds the run: a server, a notebook's kernel, or the file itself
  * @property {string} kind
+ * @property {string} [made]  which file it is
  * @property {(progress: (share: number) => void) => Promise<Index>} index
  * @property {(numbers: number[]) => Promise<ImageMasks[]>} images
  * @property {(n: number) => string | Promise<string>} thumb  an address

@@ -1,12 +1,12 @@
-// One image: its instances in a list and on the stage, what is chosen, and the decisions and tools of the keys.
+// One image: its instances in a list and on the stage, what is chosen, and what the keys decide about it.
 
 import { make } from "./dom.js";
-import { instancesOf, judgeImage } from "./rows.js";
-import { contains, decodeCounts, encodeCounts, area, parts, union } from "./masks.js";
+import { Editor } from "./editor.js";
+import { area, contains, decodeCounts } from "./masks.js";
 import { paintSwatch } from "./paint.js";
-import { added, decided, judgedImage, restored, withdrawn } from "./reviews.js";
+import { decided, openAgain, restored, withdrawn } from "./reviews.js";
+import { instancesOf, judgeImage } from "./rows.js";
 import { Stage } from "./stage.js";
-import { boxTool, outlineTool, pointsTool, polygonTool } from "./tools.js";
 
 /** @typedef {import("./desk.js").Desk} Desk */
 /** @typedef {import("./rows.js").Row} Row */
@@ -31,13 +31,10 @@ export class Viewer {
     this.chosen = new Set();
     this.masks = true;
     this.dropped = false;
-    /** @type {import("./tools.js").Tool | null} */
-    this.tool = null;
-    this.asked = {}; // stands for the last question to the model
     /** @type {Map<number, Promise<HTMLImageElement>>} */
     this.pictures = new Map();
-    this.lastClass = 0;
     this.stage = new Stage();
+    this.isWanted = false; // a drawing of the list, in the next frame
     this.title = make("h2", { className: "al-title", tabIndex: -1 });
     this.hint = make("p", { className: "al-hint", role: "status" });
     this.list = make("div", { className: "al-list", role: "listbox", tabIndex: 0, "aria-label": "instances", "aria-multiselectable": "true" });
@@ -46,9 +43,12 @@ export class Viewer {
       make("div", { className: "al-viewer-head" }, this.title, this._makeButtons()),
       make("div", { className: "al-viewer-body" }, this.stage.canvas, make("div", { className: "al-side" }, this.relabel, this.list)),
       this.hint);
+    this.editor = new Editor(this);
     this._listen();
     desk.addEventListener("figures", () => this.isOpen && this.refresh());
-    desk.addEventListener("sheet", () => this.isOpen && this.refresh());
+    desk.addEventListener("sheet", (event) => {
+      if (/** @type {CustomEvent} */ (event).detail === this.n) this.editor.check();
+    });
   }
 
   get isOpen() {
@@ -59,7 +59,7 @@ export class Viewer {
 
   /** @param {number} n @param {number} place  among the shown */
   async open(n, place) {
-    this.endTool();
+    this.editor.end();
     this.element.hidden = false;
     this.n = n;
     this.place = place;
@@ -84,7 +84,7 @@ export class Viewer {
   }
 
   close() {
-    this.endTool();
+    this.editor.end();
     this.element.hidden = true;
     this.closed(this.n);
   }
@@ -121,22 +121,51 @@ export class Viewer {
   refresh() {
     const { desk, n } = this;
     this.rows = instancesOf(desk, n);
-    for (const key of this.chosen) if (!this.rows.some((row) => row.key === key)) this.chosen.delete(key);
+    const keys = new Set(this.rows.map((row) => row.key));
+    for (const key of this.chosen) if (!keys.has(key)) this.chosen.delete(key);
     const state = desk.state(n);
-    this.title.textContent = `${this.place + 1} of ${desk.shown.length} · ${desk.name(n)} · ${state}`;
+    const place = desk.shown[this.place] === n ? this.place + 1 : "–";
+    this.title.textContent = `${place} of ${desk.shown.length} · ${desk.name(n)} · ${state}`;
     this.title.dataset.state = state;
-    const visible = this.rows.filter((row) => this._isListed(row));
-    this.list.replaceChildren(...visible.map((row) => this._item(row)));
+    if (this.isWanted) return;
+    this.isWanted = true;
+    requestAnimationFrame(() => {
+      this.isWanted = false;
+      this._drawList();
+      this.draw();
+    });
+  }
+
+  _drawList() {
+    const items = this.listed.map((row, i) => this._item(row, i));
+    this.list.replaceChildren(...items);
     const active = this.list.querySelector('[aria-selected="true"]');
     this.list.setAttribute("aria-activedescendant", active?.id ?? "");
     active?.scrollIntoView({ block: "nearest" });
-    this._draw();
   }
 
-  _draw() {
-    const { rows, chosen, masks, dropped, tool } = this;
+  draw() {
+    const { rows, chosen, masks, dropped } = this;
     const name = this.desk.masks(this.n) ? this.desk.name(this.n) : "";
-    this.stage.show({ name, rows, chosen, masks, dropped, dimmed: tool !== null });
+    this.stage.show({ name, rows, chosen, masks, dropped, dimmed: this.editor.tool !== null });
+  }
+
+  /** Show a mask that is not kept yet. @param {string} counts @param {number} category */
+  preview(counts, category) {
+    /** @type {Row} */
+    const row = {
+      key: "found", local: null, k: -1, id: "", category, name: "", prompt: "", score: null, counts, reason: "",
+      verdict: "", changed: false, lost: false,
+    };
+    this.stage.show({
+      name: this.desk.name(this.n), rows: [...this.rows, row], chosen: new Set(["found"]), masks: true, dropped: false,
+      dimmed: true,
+    });
+  }
+
+  /** The instances in the list. */
+  get listed() {
+    return this.rows.filter((row) => this._isListed(row));
   }
 
   /** @param {Row} row */
@@ -144,18 +173,18 @@ export class Viewer {
     return this.dropped || row.lost || row.reason === "" || row.verdict !== "" || this.chosen.has(row.key);
   }
 
-  /** @param {Row} row @returns {HTMLElement} */
-  _item(row) {
+  /** @param {Row} row @param {number} i @returns {HTMLElement} */
+  _item(row, i) {
     const swatch = make("span", { className: "al-swatch", "aria-hidden": "true" });
     paintSwatch(swatch, row.category);
     const what = row.lost ? "its answer is gone: Enter keeps it, w drops it" : row.reason.replaceAll("_", " ");
     const sign = row.lost ? "?" : row.reason === "review_rejected" ? "✕" : row.verdict === "accepted" ? "✓" : "";
-    const name = this.desk.classes[row.category] ?? "";
+    const { name } = row;
     const score = row.score === null ? "" : row.score.toFixed(2);
     const notes = [row.prompt === name ? "" : row.prompt, row.changed ? "changed" : "", what].filter(Boolean).join(" · ");
     return make("div", {
       className: `al-row${row.reason || row.lost ? " al-gone" : ""}`,
-      id: `${this.desk.uid}-row-${this.rows.indexOf(row)}`,
+      id: `${this.desk.uid}-row-${i}`,
       role: "option",
       "aria-selected": String(this.chosen.has(row.key)),
       onclick: (/** @type {MouseEvent} */ event) => this.choose(row.key, event.shiftKey || event.ctrlKey),
@@ -165,6 +194,7 @@ export class Viewer {
 
   /** @param {string | null} key @param {boolean} [more]  beside what is chosen already */
   choose(key, more = false) {
+    if (this.editor.tool) this.editor.end();
     if (!more) this.chosen = new Set();
     if (key !== null && !(more && this.chosen.delete(key))) this.chosen.add(key);
     this.refresh();
@@ -172,12 +202,13 @@ export class Viewer {
 
   /** @param {number} step @param {boolean} more */
   _step(step, more) {
-    const visible = this.rows.filter((row) => this._isListed(row));
-    if (!visible.length) return;
+    const { listed } = this;
+    if (!listed.length) return;
     const last = [...this.chosen].pop();
-    const at = visible.findIndex((row) => row.key === last);
-    const next = at < 0 ? (step > 0 ? 0 : visible.length - 1) : (at + step + visible.length) % visible.length;
-    this.choose(visible[next].key, more);
+    const at = listed.findIndex((row) => row.key === last);
+    const next = at < 0 ? (step > 0 ? 0 : listed.length - 1) : (at + step + listed.length) % listed.length;
+    this.choose(listed[next].key, more);
+    this.list.focus();
   }
 
   // ---- decisions ----------------------------------------------------------------------------------------------
@@ -191,216 +222,62 @@ export class Viewer {
   }
 
   /** @param {Row} row @returns {import("./reviews.js").Target} */
-  _target(row) {
-    return row.local === null ? { k: row.k } : { local: row.local, origin: this.desk.origin(this.n, row.local, row.id) };
+  target(row) {
+    return row.local === null ? { k: row.k } : { local: row.local, id: row.id };
+  }
+
+  /** @param {Row} row */
+  mask(row) {
+    const [width, height] = this.desk.wh(this.n);
+    return decodeCounts(row.counts, height, width);
   }
 
   /** @param {(sheet: Sheet, row: Row) => Sheet} decide @param {string} what */
   _onChosen(decide, what) {
+    this.editor.end();
     const rows = this.chosenRows;
     if (!rows.length) return this.desk.say("choose an instance first: ↓ or a click");
     // from the last decision on: taking one away moves those after it
     const after = rows.sort((a, b) => b.k - a.k).reduce(decide, this.sheet);
-    this.desk.change(this.n, after, `${what} in ${this.desk.name(this.n)}`);
+    return this.desk.change(this.n, after, `${what} in ${this.desk.name(this.n)}`);
   }
 
   /** @param {"accepted" | "rejected"} verdict */
   judge(verdict) {
+    this.editor.end();
     if (!this.chosen.size) {
       judgeImage(this.desk, this.n, verdict).catch((error) => this.desk.say(`not judged: ${error.message}`));
       this.go(1);
       return;
     }
-    const single = this.chosen.size === 1;
+    const { listed } = this;
+    const at = listed.findIndex((row) => this.chosen.has(row.key));
+    const next = this.chosen.size === 1 ? (listed[at + 1] ?? listed[at]) : null;
     this._onChosen((sheet, row) => {
       if (row.lost) return verdict === "accepted" ? restored(sheet, row.k) : withdrawn(sheet, row.k);
       if (verdict === "rejected" && row.local === null) return withdrawn(sheet, row.k);
-      return decided(sheet, this._target(row), { verdict });
+      return decided(sheet, this.target(row), { verdict });
     }, `${verdict} an instance`);
-    if (single) this._step(1, false);
+    if (next) this.choose(next.key);
   }
 
   withdraw() {
-    if (this.chosen.size) return this._onChosen((sheet, row) => (row.k < 0 ? sheet : withdrawn(sheet, row.k)), "withdrew a decision");
-    return this.desk.change(this.n, judgedImage(this.sheet, null, ""), `withdrew the verdict on ${this.desk.name(this.n)}`);
+    if (this.chosen.size) {
+      return this._onChosen((sheet, row) => (row.k < 0 ? sheet : withdrawn(sheet, row.k)), "withdrew a decision");
+    }
+    this.editor.end();
+    return this.desk.change(this.n, openAgain(this.sheet), `withdrew the verdict on ${this.desk.name(this.n)}`);
   }
 
   /** @param {number} category */
   label(category) {
     const name = this.desk.classes[category];
     if (name === undefined) return this.desk.say(`there is no class ${category + 1}`);
-    this.lastClass = category;
+    this.editor.lastClass = category;
     return this._onChosen((sheet, row) => {
-      const own = row.local !== null && this.desk.data.category[this.desk.data.offsets[this.n] + row.local] === category;
-      return decided(sheet, this._target(row), { category: own ? null : name, verdict: "accepted" });
+      const own = row.local !== null && this.desk.figures.ownCategory(this.n, row.local) === category;
+      return decided(sheet, this.target(row), { category: own ? null : name, verdict: "accepted" });
     }, `relabelled as ${name}`);
-  }
-
-  /** Each part of the chosen instance becomes an instance. */
-  split() {
-    const [row, ...others] = this.chosenRows;
-    if (!row || others.length) return this.desk.say("choose one instance to split");
-    const pieces = parts(this._mask(row)).map(encodeCounts);
-    if (pieces.length < 2) return this.desk.say("it has one part only");
-    const name = this.desk.classes[row.category];
-    let after = decided(this.sheet, this._target(row), { counts: pieces[0], verdict: "accepted", how: "split" });
-    for (const piece of pieces.slice(1)) after = added(after, name, piece, "split");
-    return this.desk.change(this.n, after, `split into ${pieces.length}`);
-  }
-
-  /** The chosen instances become one: the first of them. */
-  merge() {
-    const [first, ...others] = this.chosenRows;
-    if (!first || !others.length) return this.desk.say("choose the instances to merge: Shift with ↓ or a click");
-    const whole = others.reduce((mask, row) => union(mask, this._mask(row)), this._mask(first));
-    const change = { counts: encodeCounts(whole), verdict: /** @type {const} */ ("accepted"), how: "merge" };
-    let after = decided(this.sheet, this._target(first), change);
-    for (const row of others.sort((a, b) => b.k - a.k)) {
-      after = row.local === null ? withdrawn(after, row.k) : decided(after, this._target(row), { verdict: "rejected" });
-    }
-    this.choose(first.key);
-    return this.desk.change(this.n, after, `merged ${others.length + 1}`);
-  }
-
-  /** @param {Row} row */
-  _mask(row) {
-    const [width, height] = this.desk.wh(this.n);
-    return decodeCounts(row.counts, height, width);
-  }
-
-  // ---- tools --------------------------------------------------------------------------------------------------
-
-  /** @param {string} name */
-  begin(name) {
-    if (this.desk.index.read_only) return this.desk.say("this review is read-only");
-    const { visual } = this.desk.index;
-    const kind = { box: "boxes", points: "points" }[name];
-    if (kind && !visual?.takes.includes(kind)) {
-      return this.desk.say(visual ? `${visual.name} takes no ${kind}` : "no model answers here: draw a polygon (g)");
-    }
-    this.endTool();
-    this.tool = this._make(name);
-    if (!this.tool) return undefined;
-    this.stage.above = this.tool.draw;
-    this.stage.canvas.classList.add("al-drawing");
-    this.hint.textContent = this.tool.hint;
-    return this._draw();
-  }
-
-  /** @param {string} name @returns {import("./tools.js").Tool | null} */
-  _make(name) {
-    const wh = this.desk.wh(this.n);
-    const changed = () => this.stage.draw();
-    /** @param {string} counts @param {string} how */
-    const add = (counts, how) => {
-      this.endTool();
-      if (!counts) return this.desk.say("nothing was drawn");
-      return this.add(counts, how);
-    };
-    if (name === "polygon") return polygonTool(wh, changed, (counts) => add(counts, "polygon"));
-    if (name === "box") {
-      /** @type {import("./tools.js").Tool} */
-      const tool = boxTool(wh, changed, (box) => {
-        if (box) this._askFor(tool, { box, points: [] }, (counts) => counts && add(counts, "box"));
-      });
-      return tool;
-    }
-    if (name === "points") return this._makePoints(wh, changed, add);
-    const [row, ...others] = this.chosenRows;
-    if (!row || others.length) {
-      this.desk.say("choose one instance to edit");
-      return null;
-    }
-    return outlineTool(wh, row.counts, Math.max(1, 3 / this.stage.scale), changed, (counts) => {
-      this.endTool();
-      if (!counts) return this.judge("rejected");
-      if (counts === row.counts) return undefined;
-      const change = { counts, verdict: /** @type {const} */ ("accepted"), how: "vertices" };
-      return this.desk.change(this.n, decided(this.sheet, this._target(row), change), "edited an outline");
-    });
-  }
-
-  /** @param {[number, number]} wh @param {() => void} changed @param {(counts: string, how: string) => void} add */
-  _makePoints(wh, changed, add) {
-    let found = "";
-    let asking = false;
-    let isKept = false; // Enter came before the answer
-    /** @type {import("./tools.js").Tool} */
-    const tool = pointsTool(wh, changed, (points) => {
-      asking = true;
-      this._askFor(tool, { box: null, points }, (counts) => {
-        asking = false;
-        if (counts) found = counts;
-        if (counts && isKept) add(found, "points");
-        else if (counts) this._preview(found);
-        isKept = false;
-      });
-    }, () => {
-      isKept = asking;
-      if (!asking) add(found, "points");
-    });
-    return tool;
-  }
-
-  /** Show a mask that is not kept yet. @param {string} counts */
-  _preview(counts) {
-    this.stage.show({
-      name: this.desk.name(this.n), rows: [...this.rows, { ...this._blank(), counts }],
-      chosen: new Set(["found"]), masks: true, dropped: false, dimmed: true,
-    });
-  }
-
-  /** @returns {Row} */
-  _blank() {
-    return {
-      key: "found", local: null, k: -1, id: "", category: this._newClass(), prompt: "", score: null, counts: "",
-      reason: "", verdict: "", changed: true, lost: false,
-    };
-  }
-
-  /** The class of what is drawn: that of the chosen instance, else the last one given. */
-  _newClass() {
-    return this.chosenRows[0]?.category ?? this.lastClass;
-  }
-
-  /**
-   * Ask the model for a mask, which is "" where it has none. Nothing is told once the tool was left, or asked anew.
-   *
-   * @param {import("./tools.js").Tool} tool
-   * @param {{box: number[] | null, points: number[][]}} prompt
-   * @param {(counts: string) => void} told
-   */
-  async _askFor(tool, prompt, told) {
-    const mine = (this.asked = {});
-    const isWanted = () => this.tool === tool && this.asked === mine;
-    let found = "";
-    this.hint.textContent = `asking ${this.desk.index.visual?.name} …`;
-    try {
-      const category = this.desk.classes[this._newClass()];
-      found = (await this.desk.host.mask(this.n, { ...prompt, category })).counts;
-    } catch (error) {
-      if (isWanted()) this.desk.say(`no mask from the ${tool.name}: ${error instanceof Error ? error.message : error}`);
-    }
-    if (!isWanted()) return;
-    this.hint.textContent = tool.hint;
-    told(found);
-  }
-
-  /** @param {string} counts @param {string} how */
-  add(counts, how) {
-    const category = this._newClass();
-    const after = added(this.sheet, this.desk.classes[category], counts, how);
-    this.desk.change(this.n, after, `added a ${this.desk.classes[category]}`);
-    this.choose(`decision ${after.review.instances.length - 1}`);
-    this.desk.say(`added as ${this.desk.classes[category]}: a digit gives it another class`);
-  }
-
-  endTool() {
-    this.tool = null;
-    this.stage.above = null;
-    this.stage.canvas.classList.remove("al-drawing");
-    this.hint.textContent = "";
-    if (this.isOpen && this.n >= 0) this._draw();
   }
 
   // ---- pointer and keys ---------------------------------------------------------------------------------------
@@ -412,12 +289,14 @@ export class Viewer {
     let byTool = false;
     canvas.addEventListener("pointerdown", (event) => {
       canvas.setPointerCapture(event.pointerId);
+      canvas.focus(); // in a notebook, keys would go to its cells otherwise
       panned = 0;
       held = true;
-      byTool = Boolean(this.tool?.down(this.stage.at(event), event, REACH_PX / this.stage.scale));
+      byTool = Boolean(this.editor.tool?.down(this.stage.at(event), event, REACH_PX / this.stage.scale));
     });
     canvas.addEventListener("pointermove", (event) => {
-      if (this.tool && (byTool || !held)) this.tool.move(this.stage.at(event));
+      const { tool } = this.editor;
+      if (tool && (byTool || !held)) tool.move(this.stage.at(event));
       else if (held) {
         panned += Math.abs(event.movementX) + Math.abs(event.movementY);
         if (panned > 4) this.stage.pan(event.movementX, event.movementY);
@@ -425,8 +304,8 @@ export class Viewer {
     });
     canvas.addEventListener("pointerup", (event) => {
       held = false;
-      if (byTool) this.tool?.up();
-      else if (panned <= 4 && !this.tool) this._pick(this.stage.at(event), event.shiftKey || event.ctrlKey);
+      if (byTool) this.editor.tool?.up();
+      else if (panned <= 4 && !this.editor.tool) this._pick(this.stage.at(event), event.shiftKey || event.ctrlKey);
       byTool = false;
     });
     canvas.addEventListener("contextmenu", (event) => event.preventDefault());
@@ -441,7 +320,7 @@ export class Viewer {
   _pick([x, y], more) {
     const there = this.rows
       .filter((row) => (row.reason === "" || this.dropped) && !row.lost)
-      .map((row) => ({ row, mask: this._mask(row) }))
+      .map((row) => ({ row, mask: this.mask(row) }))
       .filter(({ mask }) => contains(mask, Math.floor(x), Math.floor(y)))
       .sort((a, b) => area(a.mask) - area(b.mask));
     this.choose(there[0]?.row.key ?? null, more);
@@ -449,24 +328,27 @@ export class Viewer {
 
   /** @param {KeyboardEvent} event @returns {boolean} whether it was one of the viewer's */
   key(event) {
-    if (this.tool) {
-      if (event.key === "Escape") this.endTool();
-      else if (event.key === "Enter") this.tool.finish();
-      else if (!this.tool.key(event)) return this._view(event);
-      return true;
-    }
+    if (this._view(event)) return true;
+    const { tool } = this.editor;
+    if (tool) return this._toolKey(tool, event);
+    const act = this._actions()[event.key];
     if (/^[1-9]$/.test(event.key)) this.label(Number(event.key) - 1);
     else if (event.key === "Enter") this._restore();
-    else if (event.key === "Escape") {
-      if (this.chosen.size) this.choose(null);
-      else this.close();
-    } else if (event.key === "ArrowDown" && !event.altKey) this._step(1, event.shiftKey);
-    else if (event.key === "ArrowUp" && !event.altKey) this._step(-1, event.shiftKey);
-    else {
-      const act = this._actions()[event.key];
-      if (!act) return this._view(event);
-      act();
-    }
+    else if (event.key === "Escape" && this.chosen.size) this.choose(null);
+    else if (event.key === "Escape") this.close();
+    else if (event.key === "ArrowDown") this._step(1, event.shiftKey);
+    else if (event.key === "ArrowUp") this._step(-1, event.shiftKey);
+    else if (act) act();
+    else return false;
+    return true;
+  }
+
+  /** A tool takes z as its own undo. @param {import("./tools.js").Tool} tool @param {KeyboardEvent} event */
+  _toolKey(tool, event) {
+    if (event.key === "Escape") this.editor.end();
+    else if (event.key === "Enter") tool.finish();
+    else if (event.key === "h") this.toggleMasks();
+    else if (!tool.key(event)) return event.key.toLowerCase() === "z";
     return true;
   }
 
@@ -492,18 +374,18 @@ export class Viewer {
         this.dropped = !this.dropped;
         this.refresh();
       },
-      e: () => this.begin("outline"),
-      g: () => this.begin("polygon"),
-      b: () => this.begin("box"),
-      o: () => this.begin("points"),
-      x: () => this.split(),
-      m: () => this.merge(),
+      e: () => this.editor.begin("outline"),
+      g: () => this.editor.begin("polygon"),
+      b: () => this.editor.begin("box"),
+      o: () => this.editor.begin("points"),
+      x: () => this.editor.split(),
+      m: () => this.editor.merge(),
     };
   }
 
   toggleMasks() {
     this.masks = !this.masks;
-    this._draw();
+    this.draw();
   }
 
   /** Keys that move the view. @param {KeyboardEvent} event */
@@ -518,8 +400,8 @@ export class Viewer {
     const pans = /** @type {Record<string, [number, number]>} */ ({
       ArrowLeft: [60, 0], ArrowRight: [-60, 0], ArrowUp: [0, 60], ArrowDown: [0, -60],
     });
-    if (views[event.key]) views[event.key]();
-    else if (pans[event.key] && event.altKey) this.stage.pan(...pans[event.key]);
+    if (event.altKey && pans[event.key]) this.stage.pan(...pans[event.key]);
+    else if (views[event.key]) views[event.key]();
     else return false;
     return true;
   }
@@ -563,12 +445,12 @@ export class Viewer {
       ["Next →", "n", () => this.go(1)],
       ["Accept", "a", () => this.judge("accepted")],
       ["Reject", "r", () => this.judge("rejected")],
-      ["Edit", "e", () => this.begin("outline")],
-      ["Polygon", "g", () => this.begin("polygon")],
-      ["Box", "b", () => this.begin("box")],
-      ["Points", "o", () => this.begin("points")],
-      ["Split", "x", () => this.split()],
-      ["Merge", "m", () => this.merge()],
+      ["Edit", "e", () => this.editor.begin("outline")],
+      ["Polygon", "g", () => this.editor.begin("polygon")],
+      ["Box", "b", () => this.editor.begin("box")],
+      ["Points", "o", () => this.editor.begin("points")],
+      ["Split", "x", () => this.editor.split()],
+      ["Merge", "m", () => this.editor.merge()],
       ["Dropped", "s", () => this._actions().s()],
       ["Back", "Esc", () => this.close()],
     ];
