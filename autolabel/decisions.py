@@ -155,7 +155,7 @@ def to_json(review: Review) -> dict[str, Any]:
         "at": review.at,
         "instances": [
             {
-                "origin": None if d.origin is None else _origin_json(d.origin),
+                "origin": None if d.origin is None else origin_json(d.origin),
                 "verdict": d.verdict,
                 "category": d.category,
                 "counts": None if d.mask is None else d.mask.counts.decode(),
@@ -287,7 +287,8 @@ def _origin(given: _OriginRecord, size: tuple[int, int]) -> Origin:
     return Origin(given.id, given.category, given.prompt, given.confidence, _mask(given.counts, size))
 
 
-def _origin_json(origin: Origin) -> dict[str, Any]:
+def origin_json(origin: Origin) -> dict[str, Any]:
+    """An origin as a JSON value."""
     return {
         "id": origin.id,
         "category": origin.category,

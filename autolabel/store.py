@@ -277,10 +277,10 @@ class Store:
         """The current revision of every image that something was ever decided about."""
         return dict(self._db.execute("SELECT image, max(revision) FROM reviews GROUP BY image").fetchall())
 
-    def reviews(self) -> dict[bytes, tuple[int, bytes]]:
-        """`review` of every image."""
+    def reviews(self) -> Iterator[tuple[bytes, int, bytes]]:
+        """Yield every image that has one with the revision and the document of its review."""
         rows = self._db.execute("SELECT image, max(revision), document FROM reviews GROUP BY image")
-        return {image: (revision, _document(blob)) for image, revision, blob in rows}
+        yield from ((image, revision, _document(blob)) for image, revision, blob in rows)
 
     def put_review(self, image: bytes, document: bytes, at: str, *, base: int) -> int | None:
         """Keep a document that was made from revision `base` (0: from none), and return its own revision.

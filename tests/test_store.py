@@ -167,7 +167,7 @@ def test_reviews_are_a_history_that_nobody_overwrites(store):
     assert store.put_review(b"i", b"[]", "t", base=0) is None
     assert store.put_review(b"i", b"[1]", "t", base=1) == 2
     assert store.review(b"i") == (2, b"[1]")
-    assert store.reviews() == {b"i": (2, b"[1]")}
+    assert list(store.reviews()) == [(b"i", 2, b"[1]")]
     assert store.revisions() == {b"i": 2}
     assert store.review(b"i", 1) == (1, b"{}")
     assert store.review(b"i", 3) is None
@@ -205,4 +205,4 @@ def test_a_damaged_review_is_handed_on(tmp_path, store):
     store.put_review(b"j", b"{}", "", base=0)
     with contextlib.closing(sqlite3.connect(store.path, isolation_level=None)) as other:
         other.execute("UPDATE reviews SET document = x'00' WHERE image = ?", (b"i",))
-    assert store.reviews() == {b"i": (1, b"\0"), b"j": (1, b"{}")}
+    assert list(store.reviews()) == [(b"i", 1, b"\0"), (b"j", 1, b"{}")]

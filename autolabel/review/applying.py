@@ -10,11 +10,12 @@ import orjson
 
 from autolabel import decisions
 from autolabel.config import Config
-from autolabel.decisions import Review
+from autolabel.decisions import Origin, Review
 from autolabel.errors import ImageError, InputError
 from autolabel.pipeline.results import Labelled, Run
 from autolabel.pipeline.reviewing import read
 from autolabel.pipeline.summary import first
+from autolabel.review.deciding import answers_of, filled
 from autolabel.store import Store
 
 
@@ -75,6 +76,7 @@ class _Image(msgspec.Struct, forbid_unknown_fields=True):
 class _File(msgspec.Struct, forbid_unknown_fields=True):
     autolabel_decisions: Literal[1]
     images: list[_Image]
+    made: str = ""  # which report it is from
 
 
 def apply_decisions(config: Config, path: str | Path) -> Applying:
@@ -94,7 +96,7 @@ def apply_decisions(config: Config, path: str | Path) -> Applying:
                 why = f"images[{place}] is not among the labelled images of {config.run}"
                 outcomes["unknown"].append((_printable(one.name), why))
                 continue
-            kind, why = _put(run.store, entry, one, place)
+            kind, why = _put(run, entry, one, place, given.made)
             applied += kind == "applied"
             already += kind == "already"
             if kind in outcomes:
@@ -132,23 +134,40 @@ def _parsed(path: Path) -> _File:
     return given
 
 
-def _put(store: Store, entry: Labelled, given: _Image, place: int) -> tuple[str, str]:
+def _put(run: Run, entry: Labelled, given: _Image, place: int, made: str) -> tuple[str, str]:
     """What became of the decisions on one image, "applied", "already", "conflict" or "refused", and why."""
-    size = (entry.height, entry.width)
+    store, size = run.store, (entry.height, entry.width)
     try:
-        review = decisions.from_json(given.review, size)
-    except ValueError as error:
+        review = decisions.from_json(filled(given.review, _origins(run, entry, given.review)), size)
+    except (ValueError, ImageError) as error:
         return "refused", f"images[{place}].review: {error}"
     if _same(store, entry.image, size, review):
         return "already", ""
-    document = orjson.dumps(decisions.to_json(review))
-    if store.put_review(entry.image, document, review.at, base=given.base) is not None:
-        return "applied", ""
     current = store.review(entry.image)
+    now = current[0] if current else 0
+    # a reviewer may go on in a file of which something was applied before
+    mine = f"revision of {given.image} by report {made}"
+    base = now if made and store.note(mine) == str(now) else given.base
+    with store.transaction():
+        document = orjson.dumps(decisions.to_json(review))
+        revision = store.put_review(entry.image, document, review.at, base=base)
+        if revision is not None and made:
+            store.put_note(mine, str(revision))
+    if revision is not None:
+        return "applied", ""
     return "conflict", (
-        f"the run has revision {current[0] if current else 0} of its decisions, and the file was made from "
-        f"{given.base}; open the review and decide there"
+        f"the run has revision {now} of its decisions, and the file was made from {given.base}; "
+        "open the review and decide there"
     )
+
+
+def _origins(run: Run, entry: Labelled, review: dict[str, Any]) -> dict[str, Origin]:
+    """The present answers by their ids, where a document names some by these alone."""
+    instances = review.get("instances")
+    origins = [d.get("origin") for d in instances or () if isinstance(d, dict)]
+    if all(not isinstance(origin, dict) or "counts" in origin for origin in origins):
+        return {}
+    return answers_of(run, entry).origins
 
 
 def _same(store: Store, image: bytes, size: tuple[int, int], review: Review) -> bool:

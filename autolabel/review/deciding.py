@@ -1,14 +1,16 @@
 """Checks what a page decided before it is kept, and tells which answer each decision stands for."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import orjson
 
 from autolabel import decisions
-from autolabel.decisions import Decision, Origin, Review
+from autolabel.decisions import Decision, Origin, Review, Verdict
+from autolabel.pipeline.results import Labelled, Run
 from autolabel.review.problems import Changed, Refused
 from autolabel.types import Category, Detection
 
@@ -29,75 +31,168 @@ class Answers:
         key = d.asked.key if d.asked else d.prompt
         return Origin(self.ids[place], self.categories[d.class_id].name, key, d.confidence, d.mask)
 
+    @property
+    def origins(self) -> dict[str, Origin]:
+        """What decisions remember of the answers, by their ids."""
+        return {id_: self.origin(place) for place, id_ in enumerate(self.ids)}
 
-def checked(document: object, answers: Answers, stored: Review) -> Review:
+
+def answers_of(run: Run, entry: Labelled) -> Answers:
+    """The answers to an image as they are now. Raises ImageError where a labelling takes one away."""
+    detections, _ = run.answers(entry)
+    ids = decisions.instance_ids(detections)
+    digest = decisions.answers_digest(ids)
+    return Answers(detections, ids, digest, (entry.height, entry.width), run.categories)
+
+
+def filled(document: object, known: Mapping[str, Origin]) -> object:
+    """A document as a page may shorten it, made whole: what it leaves out, and answers that it names alone.
+
+    What is no such document stays as it is, for `decisions.from_json` to refuse.
+    """
+    if not isinstance(document, dict) or not isinstance(document.get("instances"), list):
+        return document
+    instances = [_filled(each, known) for each in document["instances"]]
+    return {"verdict": None} | document | {"instances": instances}
+
+
+def _filled(decision: object, known: Mapping[str, Origin]) -> object:
+    if not isinstance(decision, dict):
+        return decision
+    whole = {"origin": None, "category": None, "counts": None} | decision
+    origin = whole["origin"]
+    if isinstance(origin, dict) and origin.get("id") in known:
+        whole["origin"] = decisions.origin_json(known[origin["id"]])
+    return whole
+
+
+def checked(
+    document: object, answers: Answers, stored: Review, history: Callable[[], list[Review]]
+) -> Review:
     """The review that a page sent in place of the `stored` one, with origins and times of our own.
 
-    Raises Refused for what is no review of this image, and Changed for a verdict on other answers.
+    What an earlier review of the image said, as `history` has them, may be said again: so an undo is never
+    refused. Raises Refused for what is no review of this image, and Changed for a verdict on other answers.
     """
+    earlier = _Earlier(stored, history)
+    known = answers.origins
+    named = _named(document)
+    known = (earlier.origins(named - known.keys()) if not named <= known.keys() else {}) | known
+    unknown = sorted(named - known.keys())
+    if unknown:
+        raise Refused(f"{unknown[0]!r} is no answer of this image; reload")
     try:
-        review = decisions.from_json(document, answers.size)
+        review = decisions.from_json(filled(document, known), answers.size)
     except ValueError as error:
         raise Refused(str(error)) from None
-    known = {d.origin.id: d.origin for d in stored.instances if d.origin is not None}
-    known |= {id_: answers.origin(place) for place, id_ in enumerate(answers.ids)}
     before = {_sign(d): d.at for d in stored.instances}
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     names = {category.name for category in answers.categories}
-    instances = []
-    met: set[str] = set()
     for i, decision in enumerate(review.instances):
-        origin = decision.origin
-        if origin is not None:
-            if origin.id not in known:
-                raise Refused(
-                    f"instances[{i}] decides on {origin.id}, which is no answer of this image; reload"
-                )
-            if origin.id in met:
-                raise Refused(
-                    f"instances[{i}] decides on {origin.id} a second time; send one decision for each"
-                )
-            met.add(origin.id)
-            origin = known[origin.id]
-        mine = replace(decision, origin=origin)
-        sign = _sign(mine)
-        if mine.category is not None and mine.category not in names and sign not in before:
-            raise Refused(f"instances[{i}] has the class {mine.category!r}, which is not in the config")
-        instances.append(replace(mine, at=before.get(sign) or now))
+        own = decision.category
+        if own is not None and own not in names and not earlier.has(decision):
+            raise Refused(f"instances[{i}] has the class {own!r}, which is not in the config")
+    instances = tuple(replace(d, at=before.get(_sign(d)) or now) for d in review.instances)
     made_on = review.made_on if review.verdict is not None else ""
     same = (review.verdict, made_on) == (stored.verdict, stored.made_on)
-    if review.verdict is not None and not same and made_on != answers.digest:
+    known_verdict = same or made_on == answers.digest or earlier.judged(review.verdict, made_on)
+    if review.verdict is not None and not known_verdict:
         raise Changed("the answers of this image are not those that the verdict was made on; reload")
-    changed = not same or instances != list(stored.instances)
-    return Review(review.verdict, made_on, now if changed else stored.at or now, tuple(instances))
+    changed = not same or instances != stored.instances
+    return Review(review.verdict, made_on, now if changed else stored.at or now, instances)
+
+
+class _Earlier:
+    """What was said about an image before; older reviews are read where the present one does not tell."""
+
+    def __init__(self, stored: Review, history: Callable[[], list[Review]]) -> None:
+        self._reviews = [stored]
+        self._history: Callable[[], list[Review]] | None = history
+
+    def origins(self, wanted: Collection[str]) -> dict[str, Origin]:
+        found: dict[str, Origin] = {}
+        for review in self._each():
+            found = {d.origin.id: d.origin for d in review.instances if d.origin is not None} | found
+            if found.keys() >= set(wanted):
+                break
+        return found
+
+    def has(self, decision: Decision) -> bool:
+        sign = _sign(decision)
+        return any(sign == _sign(each) for review in self._each() for each in review.instances)
+
+    def judged(self, verdict: str | None, made_on: str) -> bool:
+        return any((review.verdict, review.made_on) == (verdict, made_on) for review in self._each())
+
+    def _each(self) -> Iterator[Review]:
+        yield from list(self._reviews)
+        if self._history is not None:
+            older, self._history = self._history(), None
+            self._reviews += older
+            yield from older
+
+
+def _named(document: object) -> set[str]:
+    """The ids of the answers that a document decides on."""
+    instances = document.get("instances") if isinstance(document, dict) else None
+    origins = [each.get("origin") for each in instances or () if isinstance(each, dict)]
+    ids = [origin.get("id") for origin in origins if isinstance(origin, dict)]
+    return {id_ for id_ in ids if isinstance(id_, str)}
+
+
+class _SlimOrigin(msgspec.Struct):
+    id: str
+
+
+class _SlimDecision(msgspec.Struct, omit_defaults=True):
+    """A decision without what a page can do without."""
+
+    verdict: Verdict
+    origin: _SlimOrigin | None = None
+    category: str | None = None
+    counts: str | None = None
+    how: str = ""
+
+
+class _SlimReview(msgspec.Struct, omit_defaults=True):
+    instances: list[_SlimDecision]
+    verdict: Verdict | None = None
+    made_on: str = ""
 
 
 def shown(stored: tuple[int, Review], answers: Answers) -> dict[str, Any]:
-    """What a page gets of a kept review: revision, document, and the place of each decision."""
+    """What a page gets of a kept review: revision, document, and the place of each decision.
+
+    The document is short: answers that are there are named by their id alone.
+    """
     revision, review = stored
     applied = decisions.apply(review, answers.detections, answers.categories)
+    slim = msgspec.to_builtins(msgspec.convert(decisions.to_json(review), _SlimReview))
+    for k in applied.lost:
+        origin = review.instances[k].origin
+        if origin is not None:
+            slim["instances"][k]["origin"] = decisions.origin_json(origin)
     return {
         "revision": revision,
-        "review": decisions.to_json(review),
+        "review": slim,
         "lost": list(applied.lost),
         "matched": list(applied.matched),
     }
 
 
 def placed(document: bytes, ids: Sequence[str], names: Collection[str]) -> dict[str, Any] | None:
-    """The places of a kept document's decisions where their ids tell, without masks; else None."""
+    """`shown` of a kept document, less its revision, where ids tell the places, without masks; else None."""
     places = {id_: place for place, id_ in enumerate(ids)}
     matched: list[int | None] = []
     try:
-        for decision in orjson.loads(document)["instances"]:
-            origin, category = decision["origin"], decision["category"]
-            place = None if origin is None else places.pop(origin["id"])
-            if category is not None and category not in names:
+        slim = msgspec.json.decode(document, type=_SlimReview)
+        for decision in slim.instances:
+            if decision.category is not None and decision.category not in names:
                 return None
-            matched.append(place)
-    except (ValueError, KeyError, TypeError):  # another answer's, or no review
+            matched.append(None if decision.origin is None else places.pop(decision.origin.id))
+    except (msgspec.DecodeError, ValueError, KeyError):  # another answer's, or no review
         return None
-    return {"lost": [], "matched": matched}
+    return {"review": orjson.Fragment(msgspec.json.encode(slim)), "lost": [], "matched": matched}
 
 
 def _sign(decision: Decision) -> Decision:

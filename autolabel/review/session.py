@@ -6,6 +6,7 @@ Every method may be called from any thread. What goes wrong is a Problem with on
 import logging
 import threading
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -17,10 +18,11 @@ from autolabel.pipeline import glances
 from autolabel.pipeline.inventory import select, thumbs_path
 from autolabel.pipeline.question import visual_asker
 from autolabel.pipeline.results import Labelled, Run
+from autolabel.pipeline.reviewing import read
 from autolabel.review import pictures
 from autolabel.review.building import Building
 from autolabel.review.contents import Contents, Entry, build
-from autolabel.review.deciding import Answers, checked, placed, shown
+from autolabel.review.deciding import Answers, answers_of, checked, placed, shown
 from autolabel.review.pointing import Pointing, prompt_of
 from autolabel.review.problems import Changed, NotFound, Preparing, ReadOnly, Refused
 from autolabel.review.saving import save_thresholds
@@ -151,7 +153,9 @@ class Session:
             stored = self._stored(entry)
             if stored[0] != base:
                 return {"ok": False} | shown(stored, answers)
-            review = checked(document, answers, stored[1])
+            review = checked(document, answers, stored[1], lambda: self._history(entry, stored[0]))
+            if stored[0] and review == stored[1]:  # said already, as by a request that was sent again
+                return {"ok": True} | shown(stored, answers)
             data = orjson.dumps(decisions.to_json(review))
             revision = self._run.store.put_review(entry.labelled.image, data, review.at, base=base)
             if revision is None:  # another process came between
@@ -218,14 +222,12 @@ class Session:
     def _answers(self, entry: Entry) -> Answers:
         """The answers to an image, which must be those of the index."""
         try:
-            detections, _ = self._run.answers(entry.labelled)
+            answers = answers_of(self._run, entry.labelled)
         except ImageError:
             raise _changed(entry.labelled) from None
-        ids = decisions.instance_ids(detections)
-        if decisions.answers_digest(ids) != entry.digest:
+        if answers.digest != entry.digest:
             raise _changed(entry.labelled)
-        size = (entry.labelled.height, entry.labelled.width)
-        return Answers(detections, ids, entry.digest, size, self._run.categories)
+        return answers
 
     def _stored(self, entry: Entry) -> tuple[int, decisions.Review]:
         """The revision of an image's review, 0 for none, and the review."""
@@ -234,10 +236,19 @@ class Session:
             return 0, decisions.Review()
         size = (entry.labelled.height, entry.labelled.width)
         try:
-            return row[0], decisions.from_json(orjson.loads(row[1]), size)
-        except ValueError as error:  # it stays in the history, and can be replaced
-            log.warning("%s: its review can't be read (%s)", entry.labelled.item.file_name, error)
+            return row[0], read(self._run.store, entry.labelled.image, size, row[0])
+        except ImageError as error:  # it stays in the history, and can be replaced
+            log.warning("%s: %s", entry.labelled.item.file_name, error)
             return row[0], decisions.Review()
+
+    def _history(self, entry: Entry, before: int) -> list[decisions.Review]:
+        """The reviews of an image before a revision, newest first, as far as they can be read."""
+        size = (entry.labelled.height, entry.labelled.width)
+        found = []
+        for revision in range(before - 1, 0, -1):
+            with suppress(ImageError):
+                found.append(read(self._run.store, entry.labelled.image, size, revision))
+        return found
 
     def _head(self, contents: Contents) -> dict[str, Any]:
         """What the index says of the config as it is now."""
@@ -274,7 +285,7 @@ class Session:
         entries = {entry.labelled.image: entry for entry in contents.entries}
         names = {category.name for category in self._run.categories}
         found: dict[str, Any] = {}
-        for image, (revision, document) in self._run.store.reviews().items():
+        for image, revision, document in self._run.store.reviews():
             entry = entries.get(image)
             if entry is None:
                 continue
@@ -286,7 +297,7 @@ class Session:
     ) -> dict[str, Any]:
         matched = placed(document, glances.numbered(entry.ids), names)
         if matched is not None:
-            return {"revision": revision, "review": orjson.Fragment(document), **matched}
+            return {"revision": revision, **matched}
         key = (entry.labelled.image, revision, entry.digest)
         if key not in self._searched:  # by their masks, which takes a while
             try:

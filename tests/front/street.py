@@ -131,7 +131,7 @@ def kept_reviews(config: Config) -> dict[str, dict[str, Any]]:
     with autolabel.open_run(config) as run:
         names = {entry.image: entry.item.file_name for entry in run.survey().labelled}
     with Store(store_path(config)) as store:
-        return {names[image]: orjson.loads(document) for image, (_, document) in store.reviews().items()}
+        return {names[image]: orjson.loads(document) for image, _, document in store.reviews()}
 
 
 def decoded(counts: str) -> np.ndarray:

@@ -183,11 +183,51 @@ def test_images_without_an_answer_are_counted(config):
 def test_times_are_ours_and_stay(session):
     """A decision that did not change keeps its time; a new one gets the present."""
     first, second, _ = session.images([0])[0]["instances"]
-    one = decide(session, 0, rejected(first) | {"at": "1999-01-01T00:00:00Z"})["review"]
-    assert one["instances"][0]["at"] > "2020"
-    kept = one["instances"][0] | {"at": ""}
-    two = decide(session, 0, kept, rejected(second), base=1)["review"]
-    assert two["instances"][0] == one["instances"][0]
+    decide(session, 0, rejected(first) | {"at": "1999-01-01T00:00:00Z"})
+    (one,) = kept_review(session, 0)["instances"]
+    assert one["at"] > "2020"
+    decide(session, 0, one | {"at": ""}, rejected(second), base=1)
+    assert kept_review(session, 0)["instances"][0] == one
+
+
+def test_a_page_names_answers_and_the_store_knows_them(session):
+    """A document may name an answer by its id alone; what is kept has all of it, and is told shortly again."""
+    first = session.images([0])[0]["instances"][0]
+    short = {"origin": {"id": first[0]}, "verdict": "accepted", "category": "person"}
+    told = session.decide(0, session.digest(0).hex(), 0, {"instances": [short]})
+    assert told["review"] == {"instances": [short]}
+    origin = kept_review(session, 0)["instances"][0]["origin"]
+    assert (origin["counts"], origin["category"], origin["confidence"]) == (first[1], "car", 0.9)
+    again = session.decide(0, session.digest(0).hex(), 1, told["review"])
+    assert (again["ok"], again["revision"]) == (True, 1), "nothing new makes no revision"
+
+
+def test_an_undo_is_never_refused(session):
+    """What an earlier review said may be said again, after a re-label and whatever was decided since."""
+    image = session.digest(0).hex()
+    _, second, third = session.images([0])[0]["instances"]
+    digest = index_of(session)["images"]["answers"][0]
+    documents = [
+        review(rejected(second), rejected(third, "person"), verdict="accepted", made_on=digest),
+        review(verdict="rejected", made_on=digest),
+        review(added((1, 1, 9, 9))),
+    ]
+    for base, document in enumerate(documents):
+        assert session.decide(0, image, base, document)["ok"]
+    write_answers(Path("answers"), BOXES | {"a.png": [("car", 0.8, (6, 6, 33, 33))]})
+    autolabel.label(session.config)
+    index_of(session)
+    base = 3
+    for document in [*reversed(documents), *documents]:
+        told = session.decide(0, image, base, document)
+        assert told["ok"]
+        base = told["revision"]
+
+
+def kept_review(session, number):
+    """The document in the store."""
+    with store() as kept:
+        return orjson.loads(kept.review(session.digest(number))[1])
 
 
 def test_pictures_are_shown_as_they_are_labelled():

@@ -5,8 +5,8 @@
 /** @typedef {import("./types.js").ImageMasks} ImageMasks */
 /** @typedef {import("./types.js").Sheet} Sheet */
 
-const KEPT_THUMBS = 1500;
-const KEPT_PICTURES = 8; // they may be large
+const SMALL_ADDRESSES = 1500;
+const LARGE_ADDRESSES = 8; // they may be large
 
 /** A refusal that is final: trying again would not help. */
 export class Refusal extends Error {}
@@ -99,8 +99,8 @@ export function widgetHost(model) {
     });
   }
 
-  const thumbs = addressBook((n) => call("thumb", n), KEPT_THUMBS);
-  const pictures = addressBook((n) => call("picture", n), KEPT_PICTURES);
+  const thumbs = addressBook((n) => call("thumb", n), SMALL_ADDRESSES);
+  const pictures = addressBook((n) => call("picture", n), LARGE_ADDRESSES);
   return {
     kind: "widget",
     async index(progress) {
