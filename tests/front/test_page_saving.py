@@ -139,11 +139,11 @@ def test_decisions_survive_a_relabel(street, browser):
         review.expect_rows(
             "person 0.80 ✓ car · changed",
             "person 0.70",
-            "car ? by hand · changed · its answer is gone: Enter keeps it, w drops it",
+            "car 0.60 ? its answer is gone: Enter keeps it, w drops it",
         )
         review.rows.last.click()
         review.press("Enter").expect_rows(
-            "person 0.80 ✓ car · changed", "person 0.70", "car ✓ by hand · changed"
+            "person 0.80 ✓ car · changed", "person 0.70", "car ✓ by hand"
         ).saved()
     kept = kept_reviews(street)["cars.png"]["instances"]
     assert [d["origin"] is None for d in kept] == [False, True]

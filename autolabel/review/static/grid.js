@@ -82,7 +82,6 @@ export class Grid {
     this.space.style.height = `${Math.ceil(length / this.columns) * TILE_HEIGHT}px`;
     this.empty.hidden = length > 0;
     this.focus = Math.max(0, Math.min(this.focus, length - 1));
-    for (const place of [...this.tiles.keys()]) this._remove(place);
     this.draw(true);
   }
 
@@ -111,8 +110,9 @@ export class Grid {
   _draw() {
     const [first, last] = this._rows();
     const end = Math.min(this.desk.shown.length, last * this.columns);
-    for (const place of [...this.tiles.keys()]) {
-      if (place < first * this.columns || place >= end) this._remove(place);
+    for (const [place, tile] of [...this.tiles]) {
+      const isOut = place < first * this.columns || place >= end;
+      if (isOut || tile.n !== this.desk.shown[place]) this._remove(place);
     }
     const until = performance.now() + FRAME_MS;
     let later = false;
@@ -123,7 +123,10 @@ export class Grid {
       later = performance.now() > until;
       if (later && !(known && this.anew)) break;
       const tile = known ?? this._add(place);
-      if (!known || this.anew) this._fill(tile);
+      if (!known || this.anew) {
+        this._put(tile);
+        this._fill(tile);
+      }
       if (!later && !this._paint(tile)) lacking.push(tile.n);
     }
     this.element.setAttribute("aria-activedescendant", this.tiles.get(this.focus)?.element.id ?? "");
@@ -155,13 +158,17 @@ export class Grid {
     tile.drawn = "";
     delete tile.element.dataset.drawn;
     contextOf(tile.canvas)?.clearRect(0, 0, tile.canvas.width, tile.canvas.height);
-    const [x, y] = [place % this.columns, Math.floor(place / this.columns)];
-    tile.element.style.transform = `translate(${(this.left ?? 0) + x * TILE_WIDTH}px, ${y * TILE_HEIGHT}px)`;
     tile.element.id = `${this.desk.uid}-tile-${place}`;
     this._load(tile);
     this.space.append(tile.element);
     this.tiles.set(place, tile);
     return tile;
+  }
+
+  /** @param {Tile} tile */
+  _put({ element, place }) {
+    const [x, y] = [place % this.columns, Math.floor(place / this.columns)];
+    element.style.transform = `translate(${(this.left ?? 0) + x * TILE_WIDTH}px, ${y * TILE_HEIGHT}px)`;
   }
 
   /** @returns {Tile} */
