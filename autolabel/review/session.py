@@ -5,7 +5,7 @@ Every method may be called from any thread. What goes wrong is a Problem with on
 
 import logging
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -22,9 +22,10 @@ from autolabel.pipeline.reviewing import read
 from autolabel.review import pictures
 from autolabel.review.building import Building
 from autolabel.review.contents import Contents, Entry, build
-from autolabel.review.deciding import Answers, answers_of, checked, placed, shown
+from autolabel.review.deciding import Answers, answers_of, checked, is_same, shown
+from autolabel.review.matching import Matches, Searched, indexed, match, search, stored, told_by_ids
 from autolabel.review.pointing import Pointing, prompt_of
-from autolabel.review.problems import Changed, NotFound, Preparing, ReadOnly, Refused
+from autolabel.review.problems import Changed, NotFound, Preparing, Problem, ReadOnly, Refused
 from autolabel.review.saving import save_thresholds
 from autolabel.store import Store
 from autolabel.types import ImageItem
@@ -34,6 +35,7 @@ log = logging.getLogger(__name__)
 VERSION = 1  # of the index
 MOST_IMAGES = 200  # of one call of `images`
 _DECODED_AT_ONCE = 4
+_CONTENTS = 0.6  # the share of an index's work that is its contents; the rest is matching
 _AT_ONCE_S = 2.0  # how long an index may take to come at once
 
 
@@ -63,8 +65,8 @@ class Session:
         self._pointing = Pointing(config)
         self._pointing_lock = threading.Lock()
         self._contents: Contents | None = None
-        self._searched: dict[tuple[bytes, int, str], dict[str, Any]] = {}  # reviews whose answers are gone
-        self._building: Building | None = None
+        self._searched: Searched = {}  # reviews whose answers came anew
+        self._building: Building[tuple[Contents, Matches]] | None = None
         self._begin()
 
     def __enter__(self) -> "Session":
@@ -89,8 +91,8 @@ class Session:
     def index(self, *, wait: bool = True) -> bytes:
         """What the page begins with, as JSON, of the run as it is now.
 
-        Unless it may `wait`, Preparing is raised where figures of many images have to be made first.
-        Images that are still there keep their numbers.
+        Unless it may `wait`, Preparing is raised where much has to be made first. Images keep their numbers
+        as long as the session lasts; those that are no longer there are "gone".
         """
         with self._lock:
             building = self._building or self._begin()
@@ -100,12 +102,16 @@ class Session:
         with self._lock:
             if self._building is building:
                 self._building = None  # the next call looks again
-            contents = self._contents = building.result()
-            reviews = self._shown_reviews(contents)
-            return orjson.dumps(self._head(contents) | dict(contents.columns) | {"reviews": reviews})
+            contents, matches = building.result()
+            self._contents, self._searched = contents, matches.searched
+            head, reviews = self._head(contents), self._shown_reviews(contents, matches)
+        return orjson.dumps(head | dict(contents.columns) | {"reviews": reviews})
 
     def images(self, numbers: Sequence[int]) -> list[dict[str, Any]]:
-        """Ids and masks of the answered instances of some images. Raises NotFound, Refused, Changed."""
+        """Ids and masks of the answered instances of some images, or the "error" of each. Raises Refused.
+
+        "answers" is their digest now, which may be another than that of the index.
+        """
         if len(numbers) > MOST_IMAGES:
             raise Refused(f"{len(numbers)} images at once; ask for {MOST_IMAGES} at most")
         return [self._image(number) for number in numbers]
@@ -149,18 +155,18 @@ class Session:
         if image != entry.labelled.image.hex():
             raise Refused(f"image {number} is of another content; reload")
         with self._lock:
-            answers = self._answers(entry)
-            stored = self._stored(entry)
-            if stored[0] != base:
-                return {"ok": False} | shown(stored, answers)
-            review = checked(document, answers, stored[1], lambda: self._history(entry, stored[0]))
-            if stored[0] and review == stored[1]:  # said already, as by a request that was sent again
-                return {"ok": True} | shown(stored, answers)
+            answers, others = self._answers(entry), self._others(entry)
+            before = stored(self._run.store, entry.labelled)
+            if before[0] != base:
+                return {"ok": False} | shown(before, answers, others)
+            review = checked(document, answers, before[1], lambda: self._history(entry, before[0]))
+            if is_same(review, before):  # said already, as by a request that was sent again
+                return {"ok": True} | shown(before, answers, others)
             data = orjson.dumps(decisions.to_json(review))
             revision = self._run.store.put_review(entry.labelled.image, data, review.at, base=base)
             if revision is None:  # another process came between
-                return {"ok": False} | shown(self._stored(entry), answers)
-            return {"ok": True} | shown((revision, review), answers)
+                return {"ok": False} | shown(stored(self._run.store, entry.labelled), answers, others)
+            return {"ok": True} | shown((revision, review), answers, others)
 
     def mask(self, number: int, prompt: object) -> dict[str, str]:
         """The mask of what a box or points show: {"counts"}. It may be paid for. Raises as `decide` does."""
@@ -184,17 +190,27 @@ class Session:
             self._run.categories = config.categories
         return {"saved": str(origin[0])}
 
-    def _begin(self) -> Building:
+    def _begin(self) -> Building[tuple[Contents, Matches]]:
         self._building = Building(self._build)
         self._building.start()
         return self._building
 
-    def _build(self, progress: Callable[[float], None]) -> Contents:
+    def _build(self, progress: Callable[[float], None]) -> tuple[Contents, Matches]:
         """The contents of the run as it is now, with a store of this thread's own."""
-        entries = self._contents.entries if self._contents else ()
-        order = {entry.labelled.item.file_name: number for number, entry in enumerate(entries)}
+        before = self._contents.entries if self._contents else ()
+        asked, categories = self._run.asked, self._run.categories
+        items = select(self.config) if self._items is None else self._items
         with Store(self._run.store.path) as store:
-            return build(self._items or select(self.config), self._run.asked, store, order, progress)
+            made = build(items, asked, store, before, lambda share: progress(_CONTENTS * share))
+            matches = match(
+                store,
+                asked,
+                categories,
+                made.files,
+                self._searched,
+                lambda share: progress(_CONTENTS + (1 - _CONTENTS) * share),
+            )
+        return made, matches
 
     def _entry(self, number: int) -> Entry:
         with self._lock:
@@ -204,42 +220,48 @@ class Session:
         entries = contents.entries
         if not 0 <= number < len(entries):
             raise NotFound(f"there is no image {number}; reload")
+        if entries[number].gone:
+            raise NotFound(f"{entries[number].labelled.item.file_name} is gone; reload")
         return entries[number]
 
     def _image(self, number: int) -> dict[str, Any]:
-        entry = self._entry(number)
-        labelled = entry.labelled
-        with self._lock:
-            found = glances.answers(
-                self._run.store, self._run.asked, labelled.item, labelled.image, entry.prompts
-            )
-        ids = decisions.instance_ids(found or ())
-        if found is None or decisions.answers_digest(ids) != entry.digest:
-            raise _changed(labelled)
-        instances = [[id_, d.mask.counts.decode()] for id_, d in zip(ids, found, strict=True)]
-        return {"n": number, "image": labelled.image.hex(), "instances": instances}
+        try:
+            labelled = self._entry(number).labelled
+            with self._lock:
+                answers = self._present(labelled)
+        except (Problem, ImageError) as problem:
+            return {"n": number, "error": str(problem)}
+        masks = [d.mask.counts.decode() for d in answers.detections]
+        return {
+            "n": number,
+            "image": labelled.image.hex(),
+            "answers": answers.digest,
+            "instances": list(zip(answers.ids, masks, strict=True)),
+        }
+
+    def _present(self, entry: Labelled) -> Answers:
+        """The answers to an image as they are now. Raises Changed where one is taken away."""
+        try:
+            return answers_of(self._run.store, self._run.asked, self._run.categories, entry)
+        except ImageError:
+            raise _changed(entry) from None
 
     def _answers(self, entry: Entry) -> Answers:
         """The answers to an image, which must be those of the index."""
-        try:
-            answers = answers_of(self._run, entry.labelled)
-        except ImageError:
-            raise _changed(entry.labelled) from None
+        answers = self._present(entry.labelled)
         if answers.digest != entry.digest:
             raise _changed(entry.labelled)
         return answers
 
-    def _stored(self, entry: Entry) -> tuple[int, decisions.Review]:
-        """The revision of an image's review, 0 for none, and the review."""
-        row = self._run.store.review(entry.labelled.image)
-        if row is None:
-            return 0, decisions.Review()
-        size = (entry.labelled.height, entry.labelled.width)
-        try:
-            return row[0], read(self._run.store, entry.labelled.image, size, row[0])
-        except ImageError as error:  # it stays in the history, and can be replaced
-            log.warning("%s: %s", entry.labelled.item.file_name, error)
-            return row[0], decisions.Review()
+    def _others(self, entry: Entry) -> dict[int, Answers]:
+        """The answers to further files of a content, where they are others, by number."""
+        files = self._contents.files.get(entry.labelled.image, ()) if self._contents else ()
+        store, asked, categories = self._run.store, self._run.asked, self._run.categories
+        return {
+            number: indexed(store, asked, categories, other)
+            for number, other in files
+            if other.digest != entry.digest
+        }
 
     def _history(self, entry: Entry, before: int) -> list[decisions.Review]:
         """The reviews of an image before a revision, newest first, as far as they can be read."""
@@ -280,32 +302,20 @@ class Session:
             },
         }
 
-    def _shown_reviews(self, contents: Contents) -> dict[str, Any]:
-        """Every review of an image of the index with its place among the present answers, by digest."""
-        entries = {entry.labelled.image: entry for entry in contents.entries}
-        names = {category.name for category in self._run.categories}
-        found: dict[str, Any] = {}
-        for image, revision, document in self._run.store.reviews():
-            entry = entries.get(image)
-            if entry is None:
-                continue
-            found[image.hex()] = self._shown_review(entry, revision, document, names)
+    def _shown_reviews(self, contents: Contents, matches: Matches) -> dict[str, orjson.Fragment]:
+        """Every review of an image of the index, by digest; what was decided meanwhile is looked up here."""
+        store, names = self._run.store, {category.name for category in self._run.categories}
+        found = {}
+        for image, now in store.revisions().items():
+            revision, text = matches.shown.get(image, (0, b""))
+            files = contents.files.get(image, ())
+            if files and revision != now:
+                row = store.review(image, now)
+                told = told_by_ids(now, row[1], files, names) if row else None
+                text = told or orjson.dumps(search(store, self._run.asked, self._run.categories, files))
+            if files and text:
+                found[image.hex()] = orjson.Fragment(text)
         return found
-
-    def _shown_review(
-        self, entry: Entry, revision: int, document: bytes, names: Collection[str]
-    ) -> dict[str, Any]:
-        matched = placed(document, glances.numbered(entry.ids), names)
-        if matched is not None:
-            return {"revision": revision, **matched}
-        key = (entry.labelled.image, revision, entry.digest)
-        if key not in self._searched:  # by their masks, which takes a while
-            try:
-                answers = self._answers(entry)
-            except Changed:  # since the index was made: the page is told so when it asks for them
-                answers = Answers([], [], "", (0, 0), self._run.categories)
-            self._searched[key] = shown(self._stored(entry), answers)
-        return self._searched[key]
 
 
 def _changed(entry: Labelled) -> Changed:
