@@ -1,13 +1,17 @@
 """The review as a page on a port of this machine: routes, bodies in and out. The session does the rest."""
 
 import errno
+import html
+import os
 import socket
 import sys
+import tempfile
 import threading
 import webbrowser
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -15,18 +19,24 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from autolabel.config import Config
-from autolabel.errors import UsageError
+from autolabel.errors import AutolabelError, UsageError
 from autolabel.review.problems import Preparing, Problem, Refused
 from autolabel.review.safety import MOST_BYTES, Guard, Keys, is_loopback, problem
 from autolabel.review.session import Session
 
-Handler = Callable[[Request], Awaitable[Response]]
+_WAY_IN = """<!doctype html>
+<meta charset="utf-8"><title>autolabel</title>
+<meta name="referrer" content="no-referrer"><meta http-equiv="refresh" content="0; url={url}">
+<a href="{url}">the review</a>
+"""
+Handler = Callable[[Request], Response | Awaitable[Response]]
 
+_MOST_BYTES_SMALL = 64 * 2**10  # of a body that holds no masks
 _MOST_DEPTH = 20  # of a body's JSON: a review is of 6
 _STOP_S = 3  # for requests under way, when it ends
 
@@ -58,10 +68,27 @@ def serve(
                 "whoever has this address can decide, and spend on masks\n"
             )
         sys.stderr.flush()
-        if open_browser:
-            threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
-        with suppress(KeyboardInterrupt):  # uvicorn raises it again, once it has ended in order
-            server.run(sockets=[sock])
+        with ExitStack() as stack:
+            if open_browser:
+                page = stack.enter_context(way_in(url, Path(config.run)))
+                threading.Thread(target=webbrowser.open, args=(page,), daemon=True).start()
+            with suppress(KeyboardInterrupt):  # uvicorn raises it again, once it has ended in order
+                server.run(sockets=[sock])
+
+
+@contextmanager
+def way_in(url: str, folder: Path) -> Iterator[str]:
+    """The address of a file in `folder` that leads to `url`, for its owner alone, and gone in the end.
+
+    The command line of a browser, which everybody on the machine may read, then holds no token.
+    """
+    handle, name = tempfile.mkstemp(prefix="review-", suffix=".html", dir=folder)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(_WAY_IN.format(url=html.escape(url)))
+        yield Path(name).resolve().as_uri()
+    finally:
+        Path(name).unlink(missing_ok=True)
 
 
 def make_server(session: Session, host: str, port: int) -> tuple[uvicorn.Server, Keys]:
@@ -115,7 +142,7 @@ def _application(session: Session) -> Starlette:
 
     async def images(request: Request) -> Response:
         numbers = _numbers(request.query_params.get("n", ""))
-        return _json(await run_in_threadpool(session.images, numbers))
+        return _json(await run_in_threadpool(lambda: orjson.dumps(session.images(numbers))))
 
     async def thumb(request: Request) -> Response:
         number = _number(request)
@@ -134,11 +161,11 @@ def _application(session: Session) -> Starlette:
         return _json(kept, 200 if kept["ok"] else 409)
 
     async def mask(request: Request) -> Response:
-        number, body = _number(request), await _body(request)
+        number, body = _number(request), await _body(request, _MOST_BYTES_SMALL)
         return _json(await run_in_threadpool(session.mask, number, body))
 
     async def save(request: Request) -> Response:
-        return _json(await run_in_threadpool(session.save, await _body(request)))
+        return _json(await run_in_threadpool(session.save, await _body(request, _MOST_BYTES_SMALL)))
 
     routes: list[tuple[str, str, Handler]] = [
         ("GET", "/", _page),
@@ -154,19 +181,24 @@ def _application(session: Session) -> Starlette:
     ]
     return Starlette(
         routes=[Route(place, handler, methods=[method]) for method, place, handler in routes],
-        exception_handlers={Problem: _told, HTTPException: _refused, Exception: _broken},
+        exception_handlers={
+            AutolabelError: _told,
+            HTTPException: _refused,
+            ClientDisconnect: _left,
+            Exception: _broken,
+        },
     )
 
 
-async def _page(_: Request) -> Response:
+def _page(_: Request) -> Response:  # files are read in a thread, as all that is no coroutine
     return Response(_static("index.html"), media_type="text/html; charset=utf-8")
 
 
-async def _style(_: Request) -> Response:
+def _style(_: Request) -> Response:
     return Response(_static("style.css"), media_type="text/css; charset=utf-8")
 
 
-async def _script(_: Request) -> Response:
+def _script(_: Request) -> Response:
     from autolabel.review import bundle  # noqa: PLC0415  (the page's script, made of its modules)
 
     return Response(bundle.script(), media_type="text/javascript; charset=utf-8")
@@ -189,13 +221,17 @@ async def _cached(
     return Response(data, media_type=media_type, headers=headers)
 
 
-async def _body(request: Request) -> dict[str, Any]:
-    """The JSON object of a request. HTTPException for what is too large, too deep, or none."""
+async def _body(request: Request, most: int = MOST_BYTES) -> dict[str, Any]:
+    """The JSON object of a request. HTTPException for what is larger than `most` bytes, too deep, or none."""
     data = bytearray()
     async for chunk in request.stream():
         data += chunk
-        if len(data) > MOST_BYTES:
-            raise HTTPException(413, f"a request holds at most {MOST_BYTES} bytes")
+        if len(data) > most:
+            raise HTTPException(413, f"this request holds at most {most} bytes")
+    return await run_in_threadpool(_parsed, bytes(data))
+
+
+def _parsed(data: bytes) -> dict[str, Any]:
     try:
         body = orjson.loads(data)
     except orjson.JSONDecodeError as error:
@@ -215,7 +251,11 @@ def _is_deep(value: object, most: int) -> bool:
 
 
 def _number(request: Request) -> int:
-    return _numbers(request.path_params["n"])[0]
+    """The one image that a path names. HTTPException for anything else."""
+    numbers = _numbers(request.path_params["n"])
+    if len(numbers) > 1:
+        raise HTTPException(404, "there is no such image; name one number")
+    return numbers[0]
 
 
 def _numbers(text: str) -> list[int]:
@@ -232,13 +272,19 @@ def _json(value: Any, status: int = 200) -> Response:
 
 
 async def _told(_: Request, error: Exception) -> Response:
-    return problem(error.status if isinstance(error, Problem) else 400, str(error))
+    """What the review or the package says in one sentence."""
+    return problem(error.status if isinstance(error, Problem) else Refused.status, str(error))
 
 
 async def _refused(_: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
         return problem(error.status_code, error.detail)
     return problem(400, str(error))
+
+
+async def _left(_request: Request, _error: Exception) -> Response:
+    """To nobody: whoever asked hung up before all was sent."""
+    return Response(status_code=400)
 
 
 async def _broken(_: Request, error: Exception) -> Response:

@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 VERSION = 1  # of the index
 MOST_IMAGES = 200  # of one call of `images`
 _DECODED_AT_ONCE = 4
+_MOST_WAITING = 4  # requests for masks, which are answered one by one
 _CONTENTS = 0.6  # the share of an index's work that is its contents; the rest is matching
 _AT_ONCE_S = 2.0  # how long an index may take to come at once
 
@@ -65,6 +66,7 @@ class Session:
         self._decoding = threading.Semaphore(_DECODED_AT_ONCE)
         self._pointing = Pointing(config)
         self._pointing_lock = threading.Lock()
+        self._pointing_turns = threading.BoundedSemaphore(1 + _MOST_WAITING)
         self._contents: Contents | None = None
         self._searched: Searched = {}  # reviews whose answers came anew
         self._building: Building[tuple[Contents, Matches]] | None = None
@@ -177,8 +179,13 @@ class Session:
         entry = self._entry(number)
         wanted = prompt_of(prompt, self._run.categories)
         question = glances.question_digest(self._run.asked, entry.labelled.item, entry.prompts)
-        with self._pointing_lock, Store(self._run.store.path) as store:
-            found = self._pointing.ask(store, entry.labelled, question, wanted)
+        if not self._pointing_turns.acquire(blocking=False):  # each that waits holds a thread of the server
+            raise Refused(f"{1 + _MOST_WAITING} masks are under way; wait for them")
+        try:
+            with self._pointing_lock, Store(self._run.store.path) as store:
+                found = self._pointing.ask(store, entry.labelled, question, wanted)
+        finally:
+            self._pointing_turns.release()
         return {"counts": found.counts.decode()}
 
     def save(self, thresholds: object) -> dict[str, str]:

@@ -1,10 +1,13 @@
 """`autolabel review` as a user starts and ends it."""
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import httpx
 import pytest
@@ -74,6 +77,37 @@ def test_it_serves_until_it_is_told_to_end(config, number):
     assert out == ""
     assert second == "Ctrl-C ends it; every decision is kept as it is made\n"
     assert rest == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="BROWSER is a command line of Unix")
+def test_the_browser_gets_no_token_on_its_command_line(config, tmp_path):
+    """It is given a file that only its owner may read, which leads to the address and goes in the end."""
+    code = (
+        "import json, os, sys; from urllib.request import urlopen; place = sys.argv[1]; "
+        "found = [place, urlopen(place).read().decode(), oct(os.stat(place[7:]).st_mode & 0o777)]; "
+        "open('seen.tmp', 'w').write(json.dumps(found)); os.rename('seen.tmp', 'seen.json')"
+    )
+    (tmp_path / "browser.py").write_text(code)
+    browser = f"{sys.executable} {tmp_path / 'browser.py'} %s"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "autolabel", "review", "street.yaml"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1", "BROWSER": browser},
+    )
+    url = process.stderr.readline().split()[-1]
+    for _ in range(500):
+        if Path("seen.json").exists():
+            break
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    place, text, mode = json.loads(Path("seen.json").read_text())
+    assert place.startswith("file:///")
+    assert url.partition("token=")[2] not in place
+    assert url in text
+    assert mode == "0o600"
+    assert list(Path("runs/street").glob("*.html")) == []
 
 
 def test_nothing_is_labelled_yet():

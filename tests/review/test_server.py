@@ -1,6 +1,7 @@
 """The review's server as a stranger, a hostile page and its own page meet it, on a real port."""
 
 import http.client
+import socket
 from pathlib import Path
 
 import httpx
@@ -146,6 +147,48 @@ def test_too_large_a_body_is_refused_while_it_is_read(page):
     headers = {"origin": page.url, "content-type": "application/json"}
     chunks = (b" " * 2**20 for _ in range(20))
     assert page.client.put(path, content=chunks, headers=headers).status_code == 413
+
+
+@pytest.mark.parametrize("path", ["/api/images/0/mask", "/api/config"])
+def test_a_prompt_is_small(page, path):
+    """What holds no masks has no reason to be large."""
+    assert page.send("POST", path, b" " * (64 * 2**10 + 1)).status_code == 413
+
+
+@pytest.mark.parametrize("path", ["/thumb/0,1", "/picture/1,2"])
+def test_a_picture_is_of_one_image(page, path):
+    """Where one number belongs, several are not found."""
+    assert page.client.get(path).status_code == 404
+
+
+def test_what_the_package_says_is_told(page):
+    """An error with a sentence is no unexpected one."""
+    Path("photos").rename("elsewhere")
+    for _ in range(100):
+        response = page.client.get("/api/index")
+        if response.status_code != 202:
+            break
+    assert response.status_code == 422
+    assert "photos" in response.json()["error"]
+
+
+def test_who_hangs_up_leaves_no_trace(page, caplog):
+    """A request whose body never comes whole is no error of the server."""
+    cookie = "; ".join(f"{c.name}={c.value}" for c in page.client.cookies.jar)
+    with socket.create_connection(("127.0.0.1", page.port)) as caller:
+        head = (
+            "PUT /api/images/0/review HTTP/1.1",
+            f"Host: 127.0.0.1:{page.port}",
+            f"Origin: {page.url}",
+            f"Cookie: {cookie}",
+            "Content-Type: application/json",
+            "Content-Length: 1000",
+        )
+        caller.sendall("\r\n".join(head).encode() + b"\r\n\r\n{")
+        assert page.index()["version"] == 1
+    assert decide(page, 0).status_code == 200
+    assert page.client.get("/").status_code == 200
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 @pytest.mark.parametrize(

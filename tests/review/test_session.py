@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -316,6 +317,20 @@ def test_a_mask_is_asked_for_once(session):
         assert session.mask(0, prompt) == mask
         assert kept._db.execute("SELECT id FROM answers").fetchall() == rows
         assert sorted(kept.glances()) == figures
+
+
+def test_masks_that_wait_are_few(session):
+    """They are answered one by one, and each that waits holds a thread: more are sent away."""
+    prompt = {"box": [46, 6, 84, 54], "category": "person"}
+    with ThreadPoolExecutor(5) as pool:
+        with session._pointing_lock:
+            waiting = [pool.submit(session.mask, 0, prompt) for _ in range(5)]
+            while session._pointing_turns._value:
+                time.sleep(0.001)
+            with pytest.raises(Refused, match="masks are under way; wait for them"):
+                session.mask(0, prompt)
+        assert len({task.result()["counts"] for task in waiting}) == 1
+    assert session.mask(0, prompt)
 
 
 def test_masks_stop_at_the_budget():
