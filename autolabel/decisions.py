@@ -20,8 +20,8 @@ Verdict = Literal["accepted", "rejected"]
 How = Literal["", "polygon", "box", "points", "split", "merge", "vertices"]
 State = Literal["new", "accepted", "rejected", "edited"]
 
-BY_HAND = "review"  # the prompt of an instance that no model answered
-_MOST = 10_000  # decisions on one image
+BY_HAND = "(review)"  # the prompt of an instance that no model answered
+_MOST = 2_000  # decisions on one image
 _LONGEST = 4096  # characters of a name or prompt
 _STILL_THERE = 0.5  # IoU above which an answer is the one that a decision was made on
 

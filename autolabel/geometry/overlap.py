@@ -62,10 +62,7 @@ def suppress(
     """
     suppressor = np.full(len(shapes.areas), -1, np.int64)
     ranked = np.array([index for index in order if shapes.areas[index]], np.int64)
-    better, worse = _candidates(shapes, ranked, threshold, metric, groups)
-    if sure:
-        open_ = ~np.isin(ranked[worse], list(sure))
-        better, worse = better[open_], worse[open_]
+    better, worse = _candidates(shapes, ranked, threshold, metric, groups, sure)
     overlaps = np.full(len(better), -1, np.int8)  # not known yet, no, yes
     undecided = np.zeros(len(ranked), np.bool_)
     undecided[worse] = True
@@ -96,11 +93,17 @@ def _candidates(
     threshold: float,
     metric: Metric,
     groups: Sequence[int] | None,
+    sure: Collection[int],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pairs of ranks (better, worse) whose areas and boxes allow an overlap above the threshold."""
+    """Pairs of ranks (better, worse) whose areas and boxes allow an overlap above the threshold.
+
+    Nothing is asked about masks in `sure`: thousands of them on one spot would make millions of pairs.
+    """
     boxes, areas = shapes.boxes_xyxy[ranked], shapes.areas[ranked]
     tree = shapely.STRtree(shapely.box(*boxes.T))
-    better, worse = tree.query(tree.geometries)
+    open_ = np.flatnonzero(~np.isin(ranked, list(sure)))
+    place, better = tree.query(tree.geometries[open_])
+    worse = open_[place]
     ahead = better < worse
     if groups is not None:
         group = np.asarray(groups, np.int64)[ranked]

@@ -141,3 +141,13 @@ def test_batches_are_bounded():
     areas, boxes_xyxy = rle.measure(masks)
     assert areas.tolist() == [rle.area(mask) for mask in masks]
     assert boxes_xyxy.tolist() == [[0, 0, 1, 1]] * 20 + [[0, 0, 400, 400]] * 2 + [[0, 0, 1, 1]]
+
+
+def test_what_is_sure_is_not_compared_with_each_other():
+    """Thousands of sure masks on one spot make no pairs; what is not sure is suppressed by the first."""
+    box = np.zeros((8, 8), np.bool_)
+    box[2:6, 2:6] = True
+    many = 3000
+    shapes = Shapes([rle.from_bitmap(box)] * (many + 1))
+    winners = suppress(shapes, 0.5, order=range(many + 1), sure=range(many))
+    assert winners.tolist() == [-1] * many + [0]
