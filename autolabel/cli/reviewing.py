@@ -9,6 +9,8 @@ import typer
 from autolabel.cli.configs import config_file
 from autolabel.cli.outcome import exit_codes, finish
 from autolabel.errors import UsageError
+from autolabel.pipeline.summary import first
+from autolabel.review import MOST_IN_REPORT
 
 
 def review(
@@ -60,7 +62,7 @@ def report(
     ] = None,
     max_images: Annotated[
         int, typer.Option("--max-images", help="A seeded sample of so many images at most.", min=1)
-    ] = 200,
+    ] = MOST_IN_REPORT,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override a config key; repeatable."),
@@ -75,7 +77,11 @@ def report(
 
         written = write_report(config_file(source, overrides), output, max_images=max_images)
         if as_json:
-            typer.echo(json.dumps({"images": written.images, "of": written.of, "output": str(written.path)}))
+            left_out = [{"image": name, "reason": why} for name, why in written.left_out]
+            outcome = {"images": written.images, "of": written.of, "output": str(written.path)}
+            typer.echo(json.dumps(outcome | ({"left_out": left_out} if left_out else {})))
             return
+        for line in first("left out", [f"{name}: {why}" for name, why in written.left_out]):
+            typer.echo(line, err=True)
         some = "" if written.images == written.of else f" of {written.of}"
         typer.echo(f"wrote {written.path}: {written.images}{some} images, {written.size / 1e6:.1f} MB")

@@ -2,9 +2,11 @@
 
 import importlib.util
 import json
+import os
 import re
 from base64 import b64encode
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 
@@ -56,6 +58,38 @@ def test_a_report_is_the_same_again(config):
     """The same run gives the same file, to the byte."""
     first = write_report(config).path.read_bytes()
     assert write_report(config).path.read_bytes() == first
+
+
+def test_one_image_that_cannot_be_shown_ends_no_report(config):
+    """It is left out with its instances, and named; without any, the older file stays."""
+    for name in ("a.png", "b/ü <b>.png", "c.png"):
+        path = Path("photos", name)
+        stat = path.stat()
+        path.write_bytes(b"x" * stat.st_size)
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # so that nobody sees it before it is read
+        if name == "c.png":
+            break
+        report = write_report(config)
+        assert [left for left, _ in report.left_out][-1] == name
+        run = run_of(report.path.read_text(encoding="utf-8"))
+        assert name not in run["index"]["images"]["name"]
+        assert len(run["pictures"]) == len(run["images"]) == report.images
+    done = command("report", "street.yaml")
+    assert done.code == 2
+    assert "no image can be shown" in done.err
+    assert run_of(report.path.read_text(encoding="utf-8"))["index"]["images"]["name"] == ["c.png"]
+    assert list(Path("runs/street").glob(".report*")) == []
+
+
+def test_what_is_left_out_of_a_report_is_told(config):
+    """By the command, on stderr or in its JSON."""
+    path = Path("photos/a.png")
+    stat = path.stat()
+    path.write_bytes(b"x" * stat.st_size)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    done = command("report", "street.yaml")
+    assert (done.code, done.err.startswith("left out: a.png: ")) == (0, True)
+    assert json.loads(command("report", "street.yaml", "--json").out)["left_out"][0]["image"] == "a.png"
 
 
 def test_a_report_of_nothing_is_refused(tmp_path):
