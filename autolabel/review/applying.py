@@ -1,6 +1,7 @@
 """`review --apply`: decisions that were made in a report, away from the run, are put into the run's store."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,7 +14,7 @@ from autolabel.config import Config
 from autolabel.decisions import Origin, Review
 from autolabel.errors import ImageError, InputError
 from autolabel.pipeline.results import Labelled, Run
-from autolabel.pipeline.reviewing import read
+from autolabel.pipeline.reviewing import ReviewCounts, read
 from autolabel.pipeline.summary import first
 from autolabel.review.deciding import answers_of, filled
 from autolabel.store import Store
@@ -21,10 +22,12 @@ from autolabel.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Applying:
-    """What became of the decisions in a file: counts of images, and the names of those left alone.
+    """What became of the decisions in a file: counts of images, and the names of those to look at.
 
     `already` had the same decisions. Of `conflicts` the run knows others than the file was made from,
-    `unknown` are not among its labelled images, and what stands for `refused` is no review of theirs.
+    `unknown` are not among its labelled images, and what stands for `refused` is no review of theirs: these
+    are left alone. `unmet` are applied, and counted so, but something of them has no effect in the run as it
+    is: a decision's answer or class is gone, or the image was accepted on other answers.
     """
 
     path: str
@@ -35,35 +38,53 @@ class Applying:
     conflicts: tuple[tuple[str, str], ...] = ()
     unknown: tuple[tuple[str, str], ...] = ()
     refused: tuple[tuple[str, str], ...] = ()
+    unmet: tuple[tuple[str, str], ...] = ()
 
     @property
     def exit_code(self) -> int:
-        """0 where everything is applied, 3 where something is not."""
-        return 3 if self.conflicts or self.unknown or self.refused else 0
+        """0 where everything is applied, 3 where something is not, or has no effect."""
+        return 3 if any(self._troubles.values()) else 0
+
+    @property
+    def _troubles(self) -> dict[str, tuple[tuple[str, str], ...]]:
+        return {
+            "conflicts": self.conflicts,
+            "unknown": self.unknown,
+            "refused": self.refused,
+            "unmet": self.unmet,
+        }
 
     def to_json(self) -> dict[str, Any]:
         """The keys that other programs read."""
-        left = {"conflicts": self.conflicts, "unknown": self.unknown, "refused": self.refused}
         return {
             "images": self.images,
             "applied": self.applied,
             "already": self.already,
-            **{kind: [{"image": name, "reason": why} for name, why in some] for kind, some in left.items()},
+            **{
+                kind: [{"image": name, "reason": why} for name, why in some]
+                for kind, some in self._troubles.items()
+            },
             "run": self.run,
         }
 
     def lines(self) -> Iterator[str]:
         """Yield the outcome for a terminal."""
-        left = {"in conflict": self.conflicts, "unknown": self.unknown, "refused": self.refused}
         parts = [f"{self.applied} applied", f"{self.already} already there"]
-        parts += [f"{len(some)} {kind}" for kind, some in left.items() if some]
+        parts += [f"{len(some)} {_WORDS[kind][0]}" for kind, some in self._troubles.items() if some]
         yield f"{self.path}: decisions on {self.images} images: {', '.join(parts)}"
 
     def troubles(self) -> Iterator[str]:
-        """Yield what was not applied."""
-        left = {"conflict": self.conflicts, "unknown": self.unknown, "refused": self.refused}
-        for kind, some in left.items():
-            yield from first(kind, [f"{name}: {why}" for name, why in some])
+        """Yield what was not applied, or has no effect."""
+        for kind, some in self._troubles.items():
+            yield from first(_WORDS[kind][1], [f"{name}: {why}" for name, why in some])
+
+
+_WORDS = {  # for many, and for one
+    "conflicts": ("in conflict", "conflict"),
+    "unknown": ("unknown", "unknown"),
+    "refused": ("refused", "refused"),
+    "unmet": ("in part without effect", "without effect"),
+}
 
 
 class _Image(msgspec.Struct, forbid_unknown_fields=True):
@@ -86,30 +107,31 @@ def apply_decisions(config: Config, path: str | Path) -> Applying:
     anything is applied, where `path` is no such file or nothing is labelled yet.
     """
     given = _parsed(Path(path))
-    outcomes: dict[str, list[tuple[str, str]]] = {"conflict": [], "unknown": [], "refused": []}
-    applied = already = 0
+    counts: Counter[str] = Counter()
+    troubles: dict[str, list[tuple[str, str]]] = {kind: [] for kind in _WORDS}
     with Run(config) as run:
-        known = {entry.image.hex(): entry for entry in run.survey().labelled}
+        known: dict[str, list[Labelled]] = {}
+        for entry in run.survey().labelled:
+            known.setdefault(entry.image.hex(), []).append(entry)
         for place, one in enumerate(given.images):
-            entry = known.get(one.image)
-            if entry is None:
+            files = known.get(one.image)
+            if files is None:
                 why = f"images[{place}] is not among the labelled images of {config.run}"
-                outcomes["unknown"].append((_printable(one.name), why))
+                troubles["unknown"].append((_printable(one.name), why))
                 continue
-            kind, why = _put(run, entry, one, place, given.made)
-            applied += kind == "applied"
-            already += kind == "already"
-            if kind in outcomes:
-                outcomes[kind].append((entry.item.file_name, why))
+            kind, why = _put(run, files[0], one, place, given.made)
+            counts[kind] += 1
+            if kind in ("applied", "already"):
+                kind, why = "unmet", _unmet(run, files)
+            if why:
+                troubles[kind].append((files[0].item.file_name, why))
     return Applying(
         str(path),
         config.run,
         len(given.images),
-        applied,
-        already,
-        tuple(outcomes["conflict"]),
-        tuple(outcomes["unknown"]),
-        tuple(outcomes["refused"]),
+        counts["applied"],
+        counts["already"],
+        **{kind: tuple(some) for kind, some in troubles.items()},
     )
 
 
@@ -135,18 +157,20 @@ def _parsed(path: Path) -> _File:
 
 
 def _put(run: Run, entry: Labelled, given: _Image, place: int, made: str) -> tuple[str, str]:
-    """What became of the decisions on one image, "applied", "already", "conflict" or "refused", and why."""
+    """What became of the decisions on one image, "applied", "already", "conflicts" or "refused", and why."""
     store, size = run.store, (entry.height, entry.width)
     try:
         review = decisions.from_json(filled(given.review, _origins(run, entry, given.review)), size)
     except (ValueError, ImageError) as error:
         return "refused", f"images[{place}].review: {error}"
-    if _same(store, entry.image, size, review):
-        return "already", ""
     current = store.review(entry.image)
     now = current[0] if current else 0
     # a reviewer may go on in a file of which something was applied before
     mine = f"revision of {given.image} by report {made}"
+    if _same(store, entry.image, size, review):
+        if made and now:
+            store.put_note(mine, str(now))
+        return "already", ""
     base = now if made and store.note(mine) == str(now) else given.base
     with store.transaction():
         document = orjson.dumps(decisions.to_json(review))
@@ -155,7 +179,7 @@ def _put(run: Run, entry: Labelled, given: _Image, place: int, made: str) -> tup
             store.put_note(mine, str(revision))
     if revision is not None:
         return "applied", ""
-    return "conflict", (
+    return "conflicts", (
         f"the run has revision {now} of its decisions, and the file was made from {given.base}; "
         "open the review and decide there"
     )
@@ -168,6 +192,20 @@ def _origins(run: Run, entry: Labelled, review: dict[str, Any]) -> dict[str, Ori
     if all(not isinstance(origin, dict) or "counts" in origin for origin in origins):
         return {}
     return answers_of(run.store, run.asked, run.categories, entry).origins
+
+
+def _unmet(run: Run, files: Sequence[Labelled]) -> str:
+    """What of the present review of a content has no effect in any of its files; nothing where all has."""
+    counts, before = ReviewCounts(), None
+    try:
+        for entry in files:
+            found = run.reviewed(entry)
+            before = counts.add(found.review, found.applied, left_out=False, before=before)
+    except ImageError as error:
+        return str(error)
+    reasons = [f"{counts.lost} of its decisions found no instance, or no class"] if counts.lost else []
+    reasons += ["it was accepted on other answers than it has now"] if counts.stale else []
+    return f"{' and '.join(reasons)}; open the review, which shows it" if reasons else ""
 
 
 def _same(store: Store, image: bytes, size: tuple[int, int], review: Review) -> bool:

@@ -516,6 +516,41 @@ def test_what_was_decided_meanwhile_is_never_overwritten(config):
     assert (summary["review"]["accepted"], summary["review"]["rejected"]) == (1, 1)
 
 
+def test_a_reviewer_goes_on_in_a_file_of_which_something_was_applied(config):
+    """A second download of one report is no conflict with the first, but another's decision is."""
+    made = {"made": "0123456789abcdef"}
+    for k, verdict in enumerate(("accepted", "rejected", "accepted")):
+        path = saved(decided(Review(verdict, digest(), AT)), **made)
+        done = apply_decisions(Config.load(config), path)
+        assert (done.exit_code, done.applied) == (0, 1), k
+    done = apply_decisions(
+        Config.load(config), saved(decided(Review("rejected", digest(), AT)), made="other")
+    )
+    assert (done.exit_code, len(done.conflicts)) == (3, 1)
+    put(Review())
+    done = apply_decisions(Config.load(config), saved(decided(Review("rejected", digest(), AT)), **made))
+    assert (done.exit_code, len(done.conflicts)) == (3, 1)
+
+
+def test_decisions_without_effect_are_applied_and_listed(config):
+    """What the run has no answer or class for, or other answers than were judged, is kept and named."""
+    origin = of_place(answers(), LARGE)
+    gone = replace(origin, id="0" * 16, mask=rle.from_bitmap(box(50, 30, 5, 5)))
+    review = Review(instances=(Decision("accepted", gone), Decision("accepted", origin, "boat")))
+    stale = Review("accepted", "f" * 16, AT)
+    path = saved(
+        decided(review), decided(stale, "b.png"), decided(Review("accepted", digest("c.png")), "c.png")
+    )
+    for applied, already in ((3, 0), (0, 3)):
+        done = apply_decisions(Config.load(config), path)
+        assert (done.exit_code, done.applied, done.already) == (3, applied, already)
+        assert [name for name, _ in done.unmet] == ["a.png", "b.png"]
+    first, second = done.troubles()
+    assert first.startswith("without effect: a.png: 2 of its decisions found no instance, or no class")
+    assert "accepted on other answers" in second
+    assert [one["image"] for one in done.to_json()["unmet"]] == ["a.png", "b.png"]
+
+
 @pytest.mark.parametrize(
     "data",
     [
