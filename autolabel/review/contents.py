@@ -2,7 +2,7 @@
 
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -32,11 +32,12 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """The images with a whole answer, the number of the others, and the columns of the index."""
+    """The images with a whole answer, the number of the others, the columns of the index, and the reviews."""
 
     entries: list[Entry]
     failed: int
     columns: Mapping[str, Any]
+    reviews: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

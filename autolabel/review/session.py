@@ -5,8 +5,9 @@ Every method may be called from any thread. What goes wrong is a Problem with on
 
 import logging
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -22,7 +23,8 @@ from autolabel.pipeline.reviewing import read
 from autolabel.review import pictures
 from autolabel.review.building import Building
 from autolabel.review.contents import Contents, Entry, build
-from autolabel.review.deciding import Answers, answers_of, checked, placed, shown
+from autolabel.review.deciding import Answers, answers_of, checked, shown, stored_review
+from autolabel.review.placing import Key, place_reviews
 from autolabel.review.pointing import Pointing, prompt_of
 from autolabel.review.problems import Changed, NotFound, Preparing, ReadOnly, Refused
 from autolabel.review.saving import save_thresholds
@@ -63,7 +65,7 @@ class Session:
         self._pointing = Pointing(config)
         self._pointing_lock = threading.Lock()
         self._contents: Contents | None = None
-        self._searched: dict[tuple[bytes, int, str], dict[str, Any]] = {}  # reviews whose answers are gone
+        self._searched: dict[Key, dict[str, Any]] = {}  # reviews whose answers are gone
         self._building: Building | None = None
         self._begin()
 
@@ -101,8 +103,8 @@ class Session:
             if self._building is building:
                 self._building = None  # the next call looks again
             contents = self._contents = building.result()
-            reviews = self._shown_reviews(contents)
-            return orjson.dumps(self._head(contents) | dict(contents.columns) | {"reviews": reviews})
+            head = self._head(contents)
+        return orjson.dumps(head | dict(contents.columns) | {"reviews": contents.reviews})
 
     def images(self, numbers: Sequence[int]) -> list[dict[str, Any]]:
         """Ids and masks of the answered instances of some images. Raises NotFound, Refused, Changed."""
@@ -150,7 +152,7 @@ class Session:
             raise Refused(f"image {number} is of another content; reload")
         with self._lock:
             answers = self._answers(entry)
-            stored = self._stored(entry)
+            stored = stored_review(self._run.store, entry.labelled)
             if stored[0] != base:
                 return {"ok": False} | shown(stored, answers)
             review = checked(document, answers, stored[1], lambda: self._history(entry, stored[0]))
@@ -159,7 +161,7 @@ class Session:
             data = orjson.dumps(decisions.to_json(review))
             revision = self._run.store.put_review(entry.labelled.image, data, review.at, base=base)
             if revision is None:  # another process came between
-                return {"ok": False} | shown(self._stored(entry), answers)
+                return {"ok": False} | shown(stored_review(self._run.store, entry.labelled), answers)
             return {"ok": True} | shown((revision, review), answers)
 
     def mask(self, number: int, prompt: object) -> dict[str, str]:
@@ -190,11 +192,14 @@ class Session:
         return self._building
 
     def _build(self, progress: Callable[[float], None]) -> Contents:
-        """The contents of the run as it is now, with a store of this thread's own."""
+        """The contents of the run as it is now, with a run of this thread's own."""
         entries = self._contents.entries if self._contents else ()
         order = {entry.labelled.item.file_name: number for number, entry in enumerate(entries)}
-        with Store(self._run.store.path) as store:
-            return build(self._items or select(self.config), self._run.asked, store, order, progress)
+        with Run(self.config, self._items) as run:
+            items = self._items or select(self.config)
+            contents = build(items, run.asked, run.store, order, progress)
+            reviews, self._searched = place_reviews(run, contents.entries, self._searched, progress)
+            return replace(contents, reviews=reviews)
 
     def _entry(self, number: int) -> Entry:
         with self._lock:
@@ -228,18 +233,6 @@ class Session:
         if answers.digest != entry.digest:
             raise _changed(entry.labelled)
         return answers
-
-    def _stored(self, entry: Entry) -> tuple[int, decisions.Review]:
-        """The revision of an image's review, 0 for none, and the review."""
-        row = self._run.store.review(entry.labelled.image)
-        if row is None:
-            return 0, decisions.Review()
-        size = (entry.labelled.height, entry.labelled.width)
-        try:
-            return row[0], read(self._run.store, entry.labelled.image, size, row[0])
-        except ImageError as error:  # it stays in the history, and can be replaced
-            log.warning("%s: %s", entry.labelled.item.file_name, error)
-            return row[0], decisions.Review()
 
     def _history(self, entry: Entry, before: int) -> list[decisions.Review]:
         """The reviews of an image before a revision, newest first, as far as they can be read."""
@@ -279,33 +272,6 @@ class Session:
                 "floor": config.label.confidence,
             },
         }
-
-    def _shown_reviews(self, contents: Contents) -> dict[str, Any]:
-        """Every review of an image of the index with its place among the present answers, by digest."""
-        entries = {entry.labelled.image: entry for entry in contents.entries}
-        names = {category.name for category in self._run.categories}
-        found: dict[str, Any] = {}
-        for image, revision, document in self._run.store.reviews():
-            entry = entries.get(image)
-            if entry is None:
-                continue
-            found[image.hex()] = self._shown_review(entry, revision, document, names)
-        return found
-
-    def _shown_review(
-        self, entry: Entry, revision: int, document: bytes, names: Collection[str]
-    ) -> dict[str, Any]:
-        matched = placed(document, glances.numbered(entry.ids), names)
-        if matched is not None:
-            return {"revision": revision, **matched}
-        key = (entry.labelled.image, revision, entry.digest)
-        if key not in self._searched:  # by their masks, which takes a while
-            try:
-                answers = self._answers(entry)
-            except Changed:  # since the index was made: the page is told so when it asks for them
-                answers = Answers([], [], "", (0, 0), self._run.categories)
-            self._searched[key] = shown(self._stored(entry), answers)
-        return self._searched[key]
 
 
 def _changed(entry: Labelled) -> Changed:
