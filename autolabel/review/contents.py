@@ -17,17 +17,23 @@ from autolabel.pipeline.results import Labelled
 from autolabel.store import Store
 from autolabel.types import FrameItem, ImageItem, Prompt
 
+_TELLS = 100  # images between two words on the progress
 _TOGETHER = 20  # glances of one commit, when they are made here
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An image of the index: `digest` is its answers digest, `ids` its instance ids (8 bytes each)."""
+    """An image of the index: `digest` is its answers digest, `ids` its instance ids (8 bytes each).
+
+    One that is `gone`, or has no whole answer any more, keeps its place: a page that is open knows images by
+    their numbers.
+    """
 
     labelled: Labelled
     prompts: tuple[Prompt, ...]
     digest: str
     ids: bytes
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,45 +53,58 @@ class _Row:
     labelled: Labelled
     prompts: tuple[Prompt, ...]
     glance: Glance | None
+    gone: bool = False
 
 
 def build(
     items: Sequence[ImageItem],
     asked: Question,
     store: Store,
-    order: Mapping[str, int],
+    before: Sequence[Entry],
     progress: Callable[[float], None],
 ) -> Contents:
     """Look through images of a run, and make the glances that it lacks, which takes most of the time.
 
-    Images stand in the `order` of their names where they have one, and new ones after these. `progress` is
-    told the share that is done, and may raise to end it.
+    Images stand where they stood `before`, and new ones after these. `progress` is told the share that is
+    done, and may raise to end it.
     """
     failed = 0
     rows: list[_Row] = []
-    for row in _rows(items, asked, store):
+    for row in _rows(items, asked, store, progress):
         if row is None:
             failed += 1
         else:
             rows.append(row)
-    rows.sort(key=lambda row: order.get(row.labelled.item.file_name, len(order)))  # which is stable
     lacking = [row for row in rows if row.glance is None]
     for start in range(0, len(lacking), _TOGETHER):
         progress(1 - (len(lacking) - start) / len(rows))
         _complete(store, asked, lacking[start : start + _TOGETHER])
-    whole = [row for row in rows if row.glance is not None]
+    whole = {row.labelled.item.file_name: row for row in rows if row.glance is not None}
+    failed += len(rows) - len(whole)
+    ordered = [
+        whole.pop(name) if (name := old.labelled.item.file_name) in whole
+        else _Row(old.labelled, (), glances.NOTHING, gone=True)
+        for old in before
+    ]  # fmt: skip
+    ordered += whole.values()
     entries = [
-        Entry(row.labelled, row.prompts, row.glance.digest, row.glance.ids) for row in whole if row.glance
+        Entry(row.labelled, row.prompts, row.glance.digest, row.glance.ids, row.gone)
+        for row in ordered
+        if row.glance
     ]
-    return Contents(entries, failed + len(rows) - len(whole), _columns(asked, whole, store.splits()))
+    return Contents(entries, failed, _columns(asked, ordered, store.splits()))
 
 
-def _rows(items: Sequence[ImageItem], asked: Question, store: Store) -> Iterator[_Row | None]:
+def _rows(
+    items: Sequence[ImageItem], asked: Question, store: Store, progress: Callable[[float], None]
+) -> Iterator[_Row | None]:
     """Yield every image with its kept glance, if there is one; None for an image without a whole answer."""
     kept = {image: (question, data) for image, question, data in store.glances()}
     digests: dict[int, bytes] = {}  # of the prompts that images share
     sides: dict[int, int] = {}  # images share their few numbers, which takes less memory
-    for item in items:
+    for done, item in enumerate(items):
+        if done % _TELLS == 0:
+            progress(0.0)  # it may be told to end
         try:
             row = identify(store, item)
             prompts = asked.prompts(item.file_name, (row.width, row.height))
@@ -134,6 +153,7 @@ def _columns(asked: Question, rows: Sequence[_Row], splits: Mapping[bytes, str])
     texts, text_of, class_of, first_of = _prompts(asked, [row.prompts for row, _ in found])
     place += np.repeat(first_of, counts)
     return {
+        "gone": [number for number, (row, _) in enumerate(found) if row.gone],
         "prompts": texts,
         "images": {
             "name": [row.labelled.item.file_name for row, _ in found],

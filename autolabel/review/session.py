@@ -107,10 +107,13 @@ class Session:
         return orjson.dumps(head | dict(contents.columns) | {"reviews": contents.reviews})
 
     def images(self, numbers: Sequence[int]) -> list[dict[str, Any]]:
-        """Ids and masks of the answered instances of some images. Raises NotFound, Refused, Changed."""
+        """Ids and masks of the answered instances of some images, or why an image has none: its "error".
+
+        Raises NotFound, and Refused for too many at once.
+        """
         if len(numbers) > MOST_IMAGES:
             raise Refused(f"{len(numbers)} images at once; ask for {MOST_IMAGES} at most")
-        return [self._image(number) for number in numbers]
+        return [self._image_or_why(number) for number in numbers]
 
     def digest(self, number: int) -> bytes:
         """The content of an image, as a digest."""
@@ -193,11 +196,10 @@ class Session:
 
     def _build(self, progress: Callable[[float], None]) -> Contents:
         """The contents of the run as it is now, with a run of this thread's own."""
-        entries = self._contents.entries if self._contents else ()
-        order = {entry.labelled.item.file_name: number for number, entry in enumerate(entries)}
+        before = self._contents.entries if self._contents else ()
         with Run(self.config, self._items) as run:
             items = self._items or select(self.config)
-            contents = build(items, run.asked, run.store, order, progress)
+            contents = build(items, run.asked, run.store, before, progress)
             reviews, self._searched = place_reviews(run, contents.entries, self._searched, progress)
             return replace(contents, reviews=reviews)
 
@@ -209,7 +211,15 @@ class Session:
         entries = contents.entries
         if not 0 <= number < len(entries):
             raise NotFound(f"there is no image {number}; reload")
+        if entries[number].gone:
+            raise Changed(f"{entries[number].labelled.item.file_name} is gone; reload the page")
         return entries[number]
+
+    def _image_or_why(self, number: int) -> dict[str, Any]:
+        try:
+            return self._image(number)
+        except Changed as problem:
+            return {"n": number, "instances": [], "error": str(problem)}
 
     def _image(self, number: int) -> dict[str, Any]:
         entry = self._entry(number)
@@ -222,7 +232,7 @@ class Session:
         if found is None or decisions.answers_digest(ids) != entry.digest:
             raise _changed(labelled)
         instances = [[id_, d.mask.counts.decode()] for id_, d in zip(ids, found, strict=True)]
-        return {"n": number, "image": labelled.image.hex(), "instances": instances}
+        return {"n": number, "image": labelled.image.hex(), "answers": entry.digest, "instances": instances}
 
     def _answers(self, entry: Entry) -> Answers:
         """The answers to an image, which must be those of the index."""
