@@ -1,13 +1,16 @@
 """The review as a page on a port of this machine: routes, bodies in and out. The session does the rest."""
 
 import errno
+import os
 import socket
 import sys
+import tempfile
 import threading
 import webbrowser
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -15,18 +18,19 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from autolabel.config import Config
-from autolabel.errors import UsageError
+from autolabel.config import Config, redact
+from autolabel.errors import AutolabelError, UsageError
 from autolabel.review.problems import Preparing, Problem, Refused
 from autolabel.review.safety import MOST_BYTES, Guard, Keys, is_loopback, problem
 from autolabel.review.session import Session
 
 Handler = Callable[[Request], Awaitable[Response]]
 
+MOST_SETTINGS = 65536  # bytes of a body that holds no masks
 _MOST_DEPTH = 20  # of a body's JSON: a review is of 6
 _STOP_S = 3  # for requests under way, when it ends
 
@@ -58,10 +62,29 @@ def serve(
                 "whoever has this address can decide, and spend on masks\n"
             )
         sys.stderr.flush()
-        if open_browser:
-            threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
-        with suppress(KeyboardInterrupt):  # uvicorn raises it again, once it has ended in order
+        with (
+            _leading_to(url, Path(config.run)) as place,
+            suppress(KeyboardInterrupt),
+        ):  # uvicorn raises it again, in the end
+            if open_browser:
+                threading.Thread(target=webbrowser.open, args=(place.as_uri(),), daemon=True).start()
             server.run(sockets=[sock])
+
+
+@contextmanager
+def _leading_to(url: str, folder: Path) -> Iterator[Path]:
+    """A file that only its owner reads and that leads there: command lines are read by everybody.
+
+    It lies in `folder` and not among the system's temporary files, which some browsers may not open.
+    """
+    handle, name = tempfile.mkstemp(prefix="review-", suffix=".html", dir=folder)
+    place = Path(name)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(f'<!doctype html><meta http-equiv="refresh" content="0; url={url}">')
+    try:
+        yield place.absolute()
+    finally:
+        place.unlink(missing_ok=True)
 
 
 def make_server(session: Session, host: str, port: int) -> tuple[uvicorn.Server, Keys]:
@@ -134,11 +157,11 @@ def _application(session: Session) -> Starlette:
         return _json(kept, 200 if kept["ok"] else 409)
 
     async def mask(request: Request) -> Response:
-        number, body = _number(request), await _body(request)
+        number, body = _number(request), await _body(request, MOST_SETTINGS)
         return _json(await run_in_threadpool(session.mask, number, body))
 
     async def save(request: Request) -> Response:
-        return _json(await run_in_threadpool(session.save, await _body(request)))
+        return _json(await run_in_threadpool(session.save, await _body(request, MOST_SETTINGS)))
 
     routes: list[tuple[str, str, Handler]] = [
         ("GET", "/", _page),
@@ -154,7 +177,7 @@ def _application(session: Session) -> Starlette:
     ]
     return Starlette(
         routes=[Route(place, handler, methods=[method]) for method, place, handler in routes],
-        exception_handlers={Problem: _told, HTTPException: _refused, Exception: _broken},
+        exception_handlers={AutolabelError: _told, HTTPException: _refused, Exception: _broken},
     )
 
 
@@ -189,13 +212,20 @@ async def _cached(
     return Response(data, media_type=media_type, headers=headers)
 
 
-async def _body(request: Request) -> dict[str, Any]:
-    """The JSON object of a request. HTTPException for what is too large, too deep, or none."""
+async def _body(request: Request, most: int = MOST_BYTES) -> dict[str, Any]:
+    """The JSON object of a request. HTTPException for what is larger than `most` bytes, too deep, or none."""
     data = bytearray()
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > MOST_BYTES:
-            raise HTTPException(413, f"a request holds at most {MOST_BYTES} bytes")
+    try:
+        async for chunk in request.stream():
+            data += chunk
+            if len(data) > most:
+                raise HTTPException(413, f"such a request holds at most {most} bytes")
+    except ClientDisconnect:
+        raise HTTPException(400, "the request ended before its body did") from None
+    return await run_in_threadpool(_parsed, bytes(data))
+
+
+def _parsed(data: bytes) -> dict[str, Any]:
     try:
         body = orjson.loads(data)
     except orjson.JSONDecodeError as error:
@@ -215,7 +245,10 @@ def _is_deep(value: object, most: int) -> bool:
 
 
 def _number(request: Request) -> int:
-    return _numbers(request.path_params["n"])[0]
+    number, *more = _numbers(request.path_params["n"])
+    if more:
+        raise HTTPException(404, "there is no such image; each goes by one number")
+    return number
 
 
 def _numbers(text: str) -> list[int]:
@@ -232,7 +265,7 @@ def _json(value: Any, status: int = 200) -> Response:
 
 
 async def _told(_: Request, error: Exception) -> Response:
-    return problem(error.status if isinstance(error, Problem) else 400, str(error))
+    return problem(error.status if isinstance(error, Problem) else 422, redact(str(error)))
 
 
 async def _refused(_: Request, error: Exception) -> Response:

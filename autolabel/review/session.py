@@ -29,13 +29,14 @@ from autolabel.review.pointing import Pointing, prompt_of
 from autolabel.review.problems import Changed, NotFound, Preparing, ReadOnly, Refused
 from autolabel.review.saving import save_thresholds
 from autolabel.store import Store
-from autolabel.types import ImageItem
+from autolabel.types import ImageItem, Prompt
 
 log = logging.getLogger(__name__)
 
 VERSION = 1  # of the index
 MOST_IMAGES = 200  # of one call of `images`
 _DECODED_AT_ONCE = 4
+_MASKS_AT_ONCE = 4  # one is asked for, the others wait: more would hold every thread of a server
 _AT_ONCE_S = 2.0  # how long an index may take to come at once
 
 
@@ -64,6 +65,7 @@ class Session:
         self._decoding = threading.Semaphore(_DECODED_AT_ONCE)
         self._pointing = Pointing(config)
         self._pointing_lock = threading.Lock()
+        self._at_pointing = threading.BoundedSemaphore(_MASKS_AT_ONCE)
         self._contents: Contents | None = None
         self._searched: dict[Key, dict[str, Any]] = {}  # reviews whose answers are gone
         self._building: Building | None = None
@@ -174,6 +176,14 @@ class Session:
         entry = self._entry(number)
         wanted = prompt_of(prompt, self._run.categories)
         question = glances.question_digest(self._run.asked, entry.labelled.item, entry.prompts)
+        if not self._at_pointing.acquire(blocking=False):
+            raise Refused(f"{_MASKS_AT_ONCE} masks are under way; wait for them")
+        try:
+            return self._pointed(entry, question, wanted)
+        finally:
+            self._at_pointing.release()
+
+    def _pointed(self, entry: Entry, question: bytes, wanted: Prompt) -> dict[str, str]:
         with self._pointing_lock, Store(self._run.store.path) as store:
             found = self._pointing.ask(store, entry.labelled, question, wanted)
         return {"counts": found.counts.decode()}

@@ -1,6 +1,7 @@
 """The review in a notebook: the page's front end, answered by the kernel. Only here is anywidget imported."""
 
 import logging
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -29,6 +30,7 @@ class ReviewWidget(anywidget.AnyWidget):  # type: ignore[misc]
 
     _esm = bundle.script()
     _css = bundle.text("style.css")
+    _end: Callable[[], object] = staticmethod(lambda: None)
 
     def __init__(self, session: Session) -> None:
         super().__init__()
@@ -43,6 +45,12 @@ class ReviewWidget(anywidget.AnyWidget):  # type: ignore[misc]
             "save": lambda thresholds: (session.save(thresholds), None),
         }
         self.on_msg(self._answer)
+        self._end = weakref.finalize(self, session.close)
+
+    def close(self) -> None:
+        """End the review, and take the widget away."""
+        self._end()
+        super().close()
 
     def _answer(self, _widget: object, message: dict[str, Any], _buffers: object) -> None:
         try:
