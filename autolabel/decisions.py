@@ -4,16 +4,16 @@ A review is data beside the answers, one JSON document an image. A decision hold
 on, mask and all, so that it finds this answer again after the image was labelled anew.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any, Literal
 
 import msgspec
-import numpy as np
 
 from autolabel.geometry import rle
-from autolabel.geometry.overlap import Shapes, overlapping
+from autolabel.geometry.shared import overlaps
 from autolabel.types import RLE, Category, Detection
 
 Verdict = Literal["accepted", "rejected"]
@@ -239,17 +239,28 @@ def _by_overlap(
     free: Sequence[int],
     class_ids: Mapping[str, int],
 ) -> Iterator[tuple[int, int]]:
-    """Pairs of a decision and an answer that nobody else has, of one class, the largest IoU first."""
-    if not wanted or not free:
-        return
-    masks = [origin.mask for _, origin in wanted] + [detections[index].mask for index in free]
-    groups = [0] * len(wanted) + [1] * len(free)
-    first, second, overlap = overlapping(Shapes(masks), _STILL_THERE, groups=groups)
-    served: set[int] = set()
+    """Pairs of a decision and an answer that nobody else has, of one class, the largest IoU first.
+
+    Equal masks, the largest IoU there is and most of them after a re-label, are found without looking inside.
+    """
+    equal: dict[tuple[int, bytes], deque[int]] = {}
+    for index in free:
+        equal.setdefault((detections[index].class_id, detections[index].mask.counts), deque()).append(index)
+    left: list[tuple[int, Origin]] = []
     taken: set[int] = set()
-    for pair in np.lexsort((second, first, -overlap)):
-        k, origin = wanted[first[pair]]
-        index = free[second[pair] - len(wanted)]
+    for k, origin in wanted:
+        same = equal.get((class_ids[origin.category], origin.mask.counts))
+        if same and origin.mask != rle.empty(origin.mask.size):  # nothing is no sign of the same thing
+            taken.add(same[0])
+            yield k, same.popleft()
+        else:
+            left.append((k, origin))
+    rest = [index for index in free if index not in taken]
+    masks = [origin.mask for _, origin in left]
+    found = overlaps(masks, [detections[index].mask for index in rest], _STILL_THERE)
+    served: set[int] = set()
+    for i, j, _ in sorted(found, key=lambda pair: (-pair[2], *pair[:2])):
+        (k, origin), index = left[i], rest[j]
         is_one = class_ids[origin.category] == detections[index].class_id
         if is_one and k not in served and index not in taken:
             served.add(k)

@@ -1,9 +1,10 @@
 """Makes a labelled run to try the review with, quickly: real JPEG files, and masks of what is drawn in them.
 
-    python -m benchmarks.review_data FOLDER [--images 10000] [--instances 200000] [--bare]
+    python -m benchmarks.review_data FOLDER [--images 10000] [--instances 200000] [--bare] [--reviewed]
 
 Writes FOLDER/photos, FOLDER/street.yaml and FOLDER/runs/street, as a labelling would have left them; with
-`--bare` without thumbs and glances, as an older version would have. Then, in FOLDER:
+`--bare` without thumbs and glances, as an older version would have; with `--reviewed` every image and each of
+its instances is accepted, through the documents that a page sends. Then, in FOLDER:
 `autolabel review street.yaml`.
 """
 
@@ -14,12 +15,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import orjson
 
 from autolabel import Config, thumbs
 from autolabel.geometry import rle
 from autolabel.pipeline import glances
 from autolabel.pipeline.inventory import thumbs_path
 from autolabel.pipeline.question import question
+from autolabel.review.session import MOST_IMAGES, Session
 from autolabel.sources import images
 from autolabel.store import Exchange, FileRow, Store
 from autolabel.thumbs import Thumbs
@@ -54,10 +57,13 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--instances", type=int, default=200_000)
     parser.add_argument("--bare", action="store_true")
+    parser.add_argument("--reviewed", action="store_true")
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
     os.chdir(given.folder)
-    make(given.images, given.instances, bare=given.bare)
+    config = make(given.images, given.instances, bare=given.bare)
+    if given.reviewed:
+        accept(config)
 
 
 def make(count: int, instances: int, *, bare: bool = False) -> Config:
@@ -84,6 +90,19 @@ def make(count: int, instances: int, *, bare: bool = False) -> Config:
         store.put_splits({image: "val" if i % 5 == 0 else "train" for i, image in enumerate(picked)})
     small.close()
     return config
+
+
+def accept(config: Config) -> None:
+    """Accept every image and all of its instances, as a page does."""
+    with Session(config) as session:
+        index = orjson.loads(session.index())["images"]
+        numbers = range(len(index["name"]))
+        for start in range(0, len(numbers), MOST_IMAGES):
+            for image in session.images(numbers[start : start + MOST_IMAGES]):
+                instances = [{"origin": {"id": id_}, "verdict": "accepted"} for id_, _ in image["instances"]]
+                document = {"verdict": "accepted", "made_on": image["answers"], "instances": instances}
+                assert session.decide(image["n"], image["image"], 0, document)["ok"]
+            print(f"{min(start + MOST_IMAGES, len(numbers))} images reviewed", flush=True)
 
 
 def one_image(config, asked, store, rng, shapes, scenes, number, many):

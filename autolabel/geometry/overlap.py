@@ -90,18 +90,6 @@ def suppress(
     return suppressor
 
 
-def overlapping(
-    shapes: Shapes, threshold: float, *, groups: Sequence[int]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """The pairs of masks (first < second) of different groups with an IoU above `threshold`, and the IoUs."""
-    some = np.flatnonzero(shapes.areas)
-    first, second = (some[ranks] for ranks in _candidates(shapes, some, threshold, "iou", groups))
-    shared = shapes.intersections(first, second)
-    overlap = _overlap(shared, shapes.areas[first], shapes.areas[second], "iou")
-    found = overlap > threshold
-    return first[found], second[found], overlap[found]
-
-
 def _candidates(
     shapes: Shapes,
     ranked: NDArray[np.int64],

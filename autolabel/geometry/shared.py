@@ -1,6 +1,6 @@
-"""Which masks share pixels, and how many: all pairs of an image at once, by the runs, in pycocotools' C."""
+"""Which masks share pixels, and how many: pairs of an image at once, by the runs, in pycocotools' C."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ def shared_pixels(masks: Sequence[RLE], areas: NDArray[np.int64] | None = None) 
     apart costs next to nothing.
     """
     areas = measure(masks)[0] if areas is None else areas
-    runs = [{"size": list(mask.size), "counts": mask.counts} for mask in masks]
+    runs = _runs(masks)
     found: list[Pairs] = []
     for start in range(0, len(runs), _AT_ONCE):
         some = runs[start : start + _AT_ONCE]
@@ -38,3 +38,23 @@ def shared_pixels(masks: Sequence[RLE], areas: NDArray[np.int64] | None = None) 
         return nothing, nothing, nothing
     first, second, shared = (np.concatenate(part) for part in zip(*found, strict=True))
     return first, second, shared
+
+
+def overlaps(
+    first: Sequence[RLE], second: Sequence[RLE], threshold: float
+) -> Iterator[tuple[int, int, float]]:
+    """Yield the pairs of a mask of `first` and one of `second` with an IoU above `threshold`, and the IoU.
+
+    Indices are of the two sequences. Masks of different sizes overlap nowhere.
+    """
+    others = _runs(second)
+    for start in range(0, len(first) if others else 0, _AT_ONCE):
+        some = _runs(first[start : start + _AT_ONCE])
+        ious = np.asarray(coco.iou(some, others, [0] * len(others)))
+        for i, j in np.argwhere(ious > threshold).tolist():
+            yield start + i, j, float(ious[i, j])
+
+
+def _runs(masks: Sequence[RLE]) -> list[dict[str, object]]:
+    """Masks as pycocotools takes them."""
+    return [{"size": list(mask.size), "counts": mask.counts} for mask in masks]

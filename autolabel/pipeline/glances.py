@@ -14,6 +14,7 @@ import orjson
 from autolabel import decisions
 from autolabel.geometry.rle import measure
 from autolabel.geometry.shared import shared_pixels
+from autolabel.pipeline.inventory import answer_rows
 from autolabel.pipeline.question import Question
 from autolabel.store import Store
 from autolabel.types import Detection, ImageItem, Prompt
@@ -58,14 +59,8 @@ def answers(
     store: Store, asked: Question, item: ImageItem, image: bytes, prompts: Sequence[Prompt]
 ) -> list[Detection] | None:
     """All answered instances of an image in answer order, `prompt` being the key; None where one lacks."""
-    rows = {source: store.answers(image, source) for source in asked.by_source(prompts, item)}
-    found: list[Detection] = []
-    for prompt in prompts:
-        row = rows[asked.asker(prompt).source_of(prompt, item)].get(prompt.key)
-        if row is None:
-            return None
-        found += row.detections
-    return found
+    rows = answer_rows(store, asked, item, image, prompts)
+    return None if rows is None else [detection for row in rows for detection in row.detections]
 
 
 def make(detections: Sequence[Detection], prompts: Sequence[Prompt]) -> Glance:

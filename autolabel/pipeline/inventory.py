@@ -14,7 +14,7 @@ from autolabel.pipeline.clips import with_frames
 from autolabel.pipeline.question import Question
 from autolabel.sources import images
 from autolabel.sources.listing import list_images
-from autolabel.store import WHOLE_IMAGE, Exchange, FileRow, Store
+from autolabel.store import WHOLE_IMAGE, AnswerRow, Exchange, FileRow, Store
 from autolabel.types import FrameItem, ImageItem, LostItem, Prompt
 
 STORE = "answers.sqlite"
@@ -151,6 +151,16 @@ def missing(
         kept = store.answered(image, source, asker.floor) if store else {}
         found += [prompt for key, prompt in by_key.items() if key not in kept]
     return found
+
+
+def answer_rows(
+    store: Store, asked: Question, item: ImageItem, image: bytes, prompts: Sequence[Prompt]
+) -> list[AnswerRow] | None:
+    """The kept answer to every prompt, in their order; None where one lacks."""
+    rows = {source: store.answers(image, source) for source in asked.by_source(prompts, item)}
+    found = [rows[asked.asker(p).source_of(p, item)].get(p.key) for p in prompts]
+    whole = [row for row in found if row is not None]
+    return whole if len(whole) == len(found) else None
 
 
 def instances(

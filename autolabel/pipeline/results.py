@@ -9,11 +9,11 @@ from autolabel import decisions
 from autolabel.config import Config
 from autolabel.decisions import Review
 from autolabel.errors import ImageError, InputError
-from autolabel.pipeline.inventory import identify, select, store_path, why_unanswered
+from autolabel.pipeline.inventory import answer_rows, identify, select, store_path, why_unanswered
 from autolabel.pipeline.question import Question, question
 from autolabel.pipeline.reviewing import Reviewed, filtered, read
-from autolabel.store import Store
-from autolabel.types import Category, Detection, FrameItem, ImageItem, ImageResult, Status
+from autolabel.store import AnswerRow, Store
+from autolabel.types import Category, Detection, FrameItem, ImageItem, ImageResult, Prompt, Status
 
 
 class Labelled(NamedTuple):
@@ -158,24 +158,11 @@ class Run:
 
         Raises ImageError where a labelling has just taken an answer away.
         """
-        prompts = self.asked.prompts(entry.item.file_name, (entry.width, entry.height))
-        sources = self.asked.by_source(prompts, entry.item)
-        rows = {source: self.store.answers(entry.image, source) for source in sources}
         detections: list[Detection] = []
         degradations: list[str] = []
-        for prompt in prompts:
-            row = rows[self.asked.asker(prompt).source_of(prompt, entry.item)].get(prompt.key)
-            if row is None:  # since the survey
-                raise ImageError("its answer was replaced by a labelling under way; export again after that")
+        for prompt, row in answered(self.store, self.asked, entry):
             detections += [
-                replace(
-                    d,
-                    class_id=prompt.class_id,
-                    prompt=prompt.text,
-                    asked=prompt,
-                    track_id=self._track(entry.item, d),
-                )
-                for d in row.detections
+                replace(_asked(d, prompt), track_id=self._track(entry.item, d)) for d in row.detections
             ]
             for detection in row.detections:
                 unscored = {"scores"} if detection.confidence is None else set()
@@ -188,6 +175,24 @@ class Run:
             return detection.track_id
         key = (item.clip.file_name, detection.prompt, detection.track_id)
         return self._tracks.setdefault(key, len(self._tracks) + 1)
+
+
+def answered(store: Store, asked: Question, entry: Labelled) -> list[tuple[Prompt, AnswerRow]]:
+    """The prompts of an image, each with its kept answer. Raises ImageError as `Run.answers` does."""
+    prompts = asked.prompts(entry.item.file_name, (entry.width, entry.height))
+    rows = answer_rows(store, asked, entry.item, entry.image, prompts)
+    if rows is None:  # since the survey
+        raise ImageError("its answer was replaced by a labelling under way; export again after that")
+    return list(zip(prompts, rows, strict=True))
+
+
+def detections_of(found: Sequence[tuple[Prompt, AnswerRow]]) -> list[Detection]:
+    """All detections of an image, of the classes of the config; `found` is from `answered`."""
+    return [_asked(d, prompt) for prompt, row in found for d in row.detections]
+
+
+def _asked(detection: Detection, prompt: Prompt) -> Detection:
+    return replace(detection, class_id=prompt.class_id, prompt=prompt.text, asked=prompt)
 
 
 def open_run(config: Config) -> Run:

@@ -167,7 +167,7 @@ def _origins(run: Run, entry: Labelled, review: dict[str, Any]) -> dict[str, Ori
     origins = [d.get("origin") for d in instances or () if isinstance(d, dict)]
     if all(not isinstance(origin, dict) or "counts" in origin for origin in origins):
         return {}
-    return answers_of(run, entry).origins
+    return answers_of(run.store, run.asked, run.categories, entry).origins
 
 
 def _same(store: Store, image: bytes, size: tuple[int, int], review: Review) -> bool:

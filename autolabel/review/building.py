@@ -1,26 +1,28 @@
-"""A thread that makes the contents of a session, so that the page comes up at once and sees how far it is."""
+"""A thread that makes what a session shows, so that the page comes up at once and sees how far it is."""
 
 import logging
 import threading
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from autolabel.config import redact
 from autolabel.errors import AutolabelError
-from autolabel.review.contents import Contents
 from autolabel.review.problems import Problem
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
 
-class Building(threading.Thread):
+class Building(threading.Thread, Generic[T]):
     """Calls `make` with a function that is told the share that is done; raises there once it is to `stop`."""
 
-    def __init__(self, make: Callable[[Callable[[float], None]], Contents]) -> None:
+    def __init__(self, make: Callable[[Callable[[float], None]], T]) -> None:
         super().__init__(name="autolabel-index", daemon=True)
         self.progress = 0.0
         self._make = make
         self._stop_asked = threading.Event()
-        self._made: Contents | None = None
+        self._made: T | None = None
         self._error: AutolabelError | None = None
 
     def run(self) -> None:
@@ -37,7 +39,7 @@ class Building(threading.Thread):
         """End it soon."""
         self._stop_asked.set()
 
-    def result(self) -> Contents:
+    def result(self) -> T:
         """What was made, once it has ended. Raises what ended it early."""
         if self._made is None:
             raise self._error or Problem("the index is not there yet")

@@ -17,7 +17,8 @@ from autolabel.pipeline.results import Labelled
 from autolabel.store import Store
 from autolabel.types import FrameItem, ImageItem, Prompt
 
-_TELLS = 100  # images between two words on the progress
+_TOLD_EVERY = 100  # images that are looked up
+_LISTED = 0.3  # the share of the work that looking them up is, where glances have to be made
 _TOGETHER = 20  # glances of one commit, when they are made here
 
 
@@ -25,8 +26,7 @@ _TOGETHER = 20  # glances of one commit, when they are made here
 class Entry:
     """An image of the index: `digest` is its answers digest, `ids` its instance ids (8 bytes each).
 
-    One that is `gone`, or has no whole answer any more, keeps its place: a page that is open knows images by
-    their numbers.
+    One that is `gone`, or has no whole answer any more, keeps its number and has no instances.
     """
 
     labelled: Labelled
@@ -35,15 +35,23 @@ class Entry:
     ids: bytes
     gone: bool = False
 
+    @property
+    def key(self) -> tuple[str, bytes]:
+        """What keeps a number as long as a session lasts: name and content."""
+        return self.labelled.item.file_name, self.labelled.image
+
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """The images with a whole answer, the number of the others, the columns of the index, and the reviews."""
+    """The images with a whole answer, the number of the others, and the columns of the index.
+
+    `files` has the numbered entries of each content.
+    """
 
     entries: list[Entry]
     failed: int
     columns: Mapping[str, Any]
-    reviews: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[bytes, Sequence[tuple[int, Entry]]]
 
 
 @dataclass(slots=True)
@@ -55,6 +63,11 @@ class _Row:
     glance: Glance | None
     gone: bool = False
 
+    def entry(self) -> Entry:
+        """What the session keeps of it."""
+        glance = self.glance or glances.NOTHING
+        return Entry(self.labelled, self.prompts, glance.digest, glance.ids, self.gone)
+
 
 def build(
     items: Sequence[ImageItem],
@@ -65,34 +78,41 @@ def build(
 ) -> Contents:
     """Look through images of a run, and make the glances that it lacks, which takes most of the time.
 
-    Images stand where they stood `before`, and new ones after these. `progress` is told the share that is
-    done, and may raise to end it.
+    Those that were there `before` keep their numbers, and new ones come after them. `progress` is told the
+    share that is done, and may raise to end it.
     """
     failed = 0
     rows: list[_Row] = []
-    for row in _rows(items, asked, store, progress):
+    for done, row in enumerate(_rows(items, asked, store)):
+        if done % _TOLD_EVERY == 0:
+            progress(_LISTED * done / len(items))
         if row is None:
             failed += 1
         else:
             rows.append(row)
     lacking = [row for row in rows if row.glance is None]
     for start in range(0, len(lacking), _TOGETHER):
-        progress(1 - (len(lacking) - start) / len(rows))
+        progress(_LISTED + (1 - _LISTED) * (1 - (len(lacking) - start) / len(rows)))
         _complete(store, asked, lacking[start : start + _TOGETHER])
-    whole = {row.labelled.item.file_name: row for row in rows if row.glance is not None}
+    whole = [row for row in rows if row.glance is not None]
     failed += len(rows) - len(whole)
-    ordered = [
-        whole.pop(name) if (name := old.labelled.item.file_name) in whole
-        else _Row(old.labelled, (), glances.NOTHING, gone=True)
-        for old in before
-    ]  # fmt: skip
-    ordered += whole.values()
-    entries = [
-        Entry(row.labelled, row.prompts, row.glance.digest, row.glance.ids, row.gone)
-        for row in ordered
-        if row.glance
+    rows = _in_order(whole, before)
+    entries = [row.entry() for row in rows]
+    files: dict[bytes, list[tuple[int, Entry]]] = {}
+    for number, entry in enumerate(entries):
+        if not entry.gone:
+            files.setdefault(entry.labelled.image, []).append((number, entry))
+    return Contents(entries, failed, _columns(asked, rows, store.splits()), files)
+
+
+def _in_order(rows: Sequence[_Row], before: Sequence[Entry]) -> list[_Row]:
+    """The images that were there before at their places, vanished ones too, then the others."""
+    found = {row.entry().key: row for row in rows}
+    kept = [
+        found[e.key] if e.key in found else _Row(e.labelled, (), glances.NOTHING, gone=True) for e in before
     ]
-    return Contents(entries, failed, _columns(asked, ordered, store.splits()))
+    known = {entry.key for entry in before}
+    return [*kept, *(row for key, row in found.items() if key not in known)]
 
 
 def _rows(
@@ -155,6 +175,7 @@ def _columns(asked: Question, rows: Sequence[_Row], splits: Mapping[bytes, str])
     return {
         "gone": [number for number, (row, _) in enumerate(found) if row.gone],
         "prompts": texts,
+        "gone": [number for number, (row, _) in enumerate(found) if row.gone],
         "images": {
             "name": [row.labelled.item.file_name for row, _ in found],
             "image": [row.labelled.image.hex() for row, _ in found],

@@ -10,10 +10,10 @@ import msgspec
 import orjson
 
 from autolabel import decisions
-from autolabel.decisions import Decision, Origin, Review, Verdict
-from autolabel.errors import ImageError
-from autolabel.pipeline.results import Labelled, Run
-from autolabel.pipeline.reviewing import read
+from autolabel.decisions import Decision, How, Origin, Review, Verdict
+from autolabel.geometry import rle
+from autolabel.pipeline.question import Question
+from autolabel.pipeline.results import Labelled, answered, detections_of
 from autolabel.review.problems import Changed, Refused
 from autolabel.store import Store
 from autolabel.types import Category, Detection
@@ -43,12 +43,12 @@ class Answers:
         return {id_: self.origin(place) for place, id_ in enumerate(self.ids)}
 
 
-def answers_of(run: Run, entry: Labelled) -> Answers:
+def answers_of(store: Store, asked: Question, categories: Sequence[Category], entry: Labelled) -> Answers:
     """The answers to an image as they are now. Raises ImageError where a labelling takes one away."""
-    detections, _ = run.answers(entry)
+    detections = detections_of(answered(store, asked, entry))
     ids = decisions.instance_ids(detections)
     digest = decisions.answers_digest(ids)
-    return Answers(detections, ids, digest, (entry.height, entry.width), run.categories)
+    return Answers(detections, ids, digest, (entry.height, entry.width), categories)
 
 
 def stored_review(store: Store, entry: Labelled) -> tuple[int, Review]:
@@ -120,6 +120,12 @@ def checked(
     return Review(review.verdict, made_on, now if changed else stored.at or now, instances)
 
 
+def is_same(review: Review, stored: tuple[int, Review]) -> bool:
+    """Whether a checked review says what is stored with a revision, so that there is nothing to keep."""
+    revision, before = stored
+    return review == before if revision else replace(review, at="") == Review()
+
+
 class _Earlier:
     """What was said about an image before; older reviews are read where the present one does not tell."""
 
@@ -169,7 +175,7 @@ class _SlimDecision(msgspec.Struct, omit_defaults=True):
     origin: _SlimOrigin | None = None
     category: str | None = None
     counts: str | None = None
-    how: str = ""
+    how: How = ""
 
 
 class _SlimReview(msgspec.Struct, omit_defaults=True):
@@ -178,34 +184,49 @@ class _SlimReview(msgspec.Struct, omit_defaults=True):
     made_on: str = ""
 
 
-def shown(stored: tuple[int, Review], answers: Answers) -> dict[str, Any]:
+def shown(
+    stored: tuple[int, Review], answers: Answers, others: Mapping[int, Answers] | None = None
+) -> dict[str, Any]:
     """What a page gets of a kept review: revision, document, and the place of each decision.
 
-    The document is short: answers that are there are named by their id alone.
+    The document is short: answers that are there are named by their id alone. `others` are the answers of
+    further files with the same content, by number; "of" has the places in those where they are others.
     """
     revision, review = stored
-    applied = decisions.apply(review, answers.detections, answers.categories)
+    own = _places(review, answers)
+    differ = {number: _places(review, those) for number, those in (others or {}).items()}
     slim = msgspec.to_builtins(msgspec.convert(decisions.to_json(review), _SlimReview))
-    for k in applied.lost:
+    for k in {k for places in (own, *differ.values()) for k in places["lost"]}:
         origin = review.instances[k].origin
         if origin is not None:
             slim["instances"][k]["origin"] = decisions.origin_json(origin)
-    return {
-        "revision": revision,
-        "review": slim,
-        "lost": list(applied.lost),
-        "matched": list(applied.matched),
-    }
+    of = {str(number): places for number, places in differ.items() if places != own}
+    return {"revision": revision, "review": slim, **own, **({"of": of} if of else {})}
 
 
-def placed(document: bytes, ids: Sequence[str], names: Collection[str]) -> dict[str, Any] | None:
-    """`shown` of a kept document, less its revision, where ids tell the places, without masks; else None."""
+def _places(review: Review, answers: Answers) -> dict[str, list[Any]]:
+    applied = decisions.apply(review, answers.detections, answers.categories)
+    return {"lost": list(applied.lost), "matched": list(applied.matched)}
+
+
+def placed(
+    document: bytes, size: tuple[int, int], ids: Sequence[str], names: Collection[str]
+) -> dict[str, Any] | None:
+    """`shown` of a kept document, less its revision, where ids tell the places; else None, or for no review.
+
+    Of masks only those are looked at that a page gets: drawn ones, of an image of `size` (height, width).
+    """
     places = {id_: place for place, id_ in enumerate(ids)}
     matched: list[int | None] = []
     try:
         slim = msgspec.json.decode(document, type=_SlimReview)
         for decision in slim.instances:
             if decision.category is not None and decision.category not in names:
+                return None
+            drawn = decision.counts
+            if drawn is not None and not rle.area(rle.from_coco({"size": size, "counts": drawn}, size)):
+                return None
+            if decision.origin is None and None in (decision.category, decision.counts):
                 return None
             matched.append(None if decision.origin is None else places.pop(decision.origin.id))
     except (msgspec.DecodeError, ValueError, KeyError):  # another answer's, or no review

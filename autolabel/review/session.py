@@ -23,10 +23,10 @@ from autolabel.pipeline.reviewing import read
 from autolabel.review import pictures
 from autolabel.review.building import Building
 from autolabel.review.contents import Contents, Entry, build
-from autolabel.review.deciding import Answers, answers_of, checked, shown, stored_review
-from autolabel.review.placing import Key, place_reviews
+from autolabel.review.deciding import Answers, answers_of, checked, is_same, shown
+from autolabel.review.matching import Matches, Searched, indexed, match, search, stored, told_by_ids
 from autolabel.review.pointing import Pointing, prompt_of
-from autolabel.review.problems import Changed, NotFound, Preparing, ReadOnly, Refused
+from autolabel.review.problems import Changed, NotFound, Preparing, Problem, ReadOnly, Refused
 from autolabel.review.saving import save_thresholds
 from autolabel.store import Store
 from autolabel.types import ImageItem, Prompt
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 VERSION = 1  # of the index
 MOST_IMAGES = 200  # of one call of `images`
 _DECODED_AT_ONCE = 4
-_MASKS_AT_ONCE = 4  # one is asked for, the others wait: more would hold every thread of a server
+_CONTENTS = 0.6  # the share of an index's work that is its contents; the rest is matching
 _AT_ONCE_S = 2.0  # how long an index may take to come at once
 
 
@@ -67,8 +67,8 @@ class Session:
         self._pointing_lock = threading.Lock()
         self._at_pointing = threading.BoundedSemaphore(_MASKS_AT_ONCE)
         self._contents: Contents | None = None
-        self._searched: dict[Key, dict[str, Any]] = {}  # reviews whose answers are gone
-        self._building: Building | None = None
+        self._searched: Searched = {}  # reviews whose answers came anew
+        self._building: Building[tuple[Contents, Matches]] | None = None
         self._begin()
 
     def __enter__(self) -> "Session":
@@ -93,8 +93,8 @@ class Session:
     def index(self, *, wait: bool = True) -> bytes:
         """What the page begins with, as JSON, of the run as it is now.
 
-        Unless it may `wait`, Preparing is raised where figures of many images have to be made first.
-        Images that are still there keep their numbers.
+        Unless it may `wait`, Preparing is raised where much has to be made first. Images keep their numbers
+        as long as the session lasts; those that are no longer there are "gone".
         """
         with self._lock:
             building = self._building or self._begin()
@@ -104,14 +104,15 @@ class Session:
         with self._lock:
             if self._building is building:
                 self._building = None  # the next call looks again
-            contents = self._contents = building.result()
-            head = self._head(contents)
-        return orjson.dumps(head | dict(contents.columns) | {"reviews": contents.reviews})
+            contents, matches = building.result()
+            self._contents, self._searched = contents, matches.searched
+            head, reviews = self._head(contents), self._shown_reviews(contents, matches)
+        return orjson.dumps(head | dict(contents.columns) | {"reviews": reviews})
 
     def images(self, numbers: Sequence[int]) -> list[dict[str, Any]]:
-        """Ids and masks of the answered instances of some images, or why an image has none: its "error".
+        """Ids and masks of the answered instances of some images, or the "error" of each. Raises Refused.
 
-        Raises NotFound, and Refused for too many at once.
+        "answers" is their digest now, which may be another than that of the index.
         """
         if len(numbers) > MOST_IMAGES:
             raise Refused(f"{len(numbers)} images at once; ask for {MOST_IMAGES} at most")
@@ -156,18 +157,18 @@ class Session:
         if image != entry.labelled.image.hex():
             raise Refused(f"image {number} is of another content; reload")
         with self._lock:
-            answers = self._answers(entry)
-            stored = stored_review(self._run.store, entry.labelled)
-            if stored[0] != base:
-                return {"ok": False} | shown(stored, answers)
-            review = checked(document, answers, stored[1], lambda: self._history(entry, stored[0]))
-            if stored[0] and review == stored[1]:  # said already, as by a request that was sent again
-                return {"ok": True} | shown(stored, answers)
+            answers, others = self._answers(entry), self._others(entry)
+            before = stored(self._run.store, entry.labelled)
+            if before[0] != base:
+                return {"ok": False} | shown(before, answers, others)
+            review = checked(document, answers, before[1], lambda: self._history(entry, before[0]))
+            if is_same(review, before):  # said already, as by a request that was sent again
+                return {"ok": True} | shown(before, answers, others)
             data = orjson.dumps(decisions.to_json(review))
             revision = self._run.store.put_review(entry.labelled.image, data, review.at, base=base)
             if revision is None:  # another process came between
-                return {"ok": False} | shown(stored_review(self._run.store, entry.labelled), answers)
-            return {"ok": True} | shown((revision, review), answers)
+                return {"ok": False} | shown(stored(self._run.store, entry.labelled), answers, others)
+            return {"ok": True} | shown((revision, review), answers, others)
 
     def mask(self, number: int, prompt: object) -> dict[str, str]:
         """The mask of what a box or points show: {"counts"}. It may be paid for. Raises as `decide` does."""
@@ -199,19 +200,27 @@ class Session:
             self._run.categories = config.categories
         return {"saved": str(origin[0])}
 
-    def _begin(self) -> Building:
+    def _begin(self) -> Building[tuple[Contents, Matches]]:
         self._building = Building(self._build)
         self._building.start()
         return self._building
 
-    def _build(self, progress: Callable[[float], None]) -> Contents:
-        """The contents of the run as it is now, with a run of this thread's own."""
+    def _build(self, progress: Callable[[float], None]) -> tuple[Contents, Matches]:
+        """The contents of the run as it is now, with a store of this thread's own."""
         before = self._contents.entries if self._contents else ()
-        with Run(self.config, self._items) as run:
-            items = self._items or select(self.config)
-            contents = build(items, run.asked, run.store, before, progress)
-            reviews, self._searched = place_reviews(run, contents.entries, self._searched, progress)
-            return replace(contents, reviews=reviews)
+        asked, categories = self._run.asked, self._run.categories
+        items = select(self.config) if self._items is None else self._items
+        with Store(self._run.store.path) as store:
+            made = build(items, asked, store, before, lambda share: progress(_CONTENTS * share))
+            matches = match(
+                store,
+                asked,
+                categories,
+                made.files,
+                self._searched,
+                lambda share: progress(_CONTENTS + (1 - _CONTENTS) * share),
+            )
+        return made, matches
 
     def _entry(self, number: int) -> Entry:
         with self._lock:
@@ -222,7 +231,7 @@ class Session:
         if not 0 <= number < len(entries):
             raise NotFound(f"there is no image {number}; reload")
         if entries[number].gone:
-            raise Changed(f"{entries[number].labelled.item.file_name} is gone; reload the page")
+            raise NotFound(f"{entries[number].labelled.item.file_name} is gone; reload")
         return entries[number]
 
     def _image_or_why(self, number: int) -> dict[str, Any]:
@@ -232,27 +241,43 @@ class Session:
             return {"n": number, "instances": [], "error": str(problem)}
 
     def _image(self, number: int) -> dict[str, Any]:
-        entry = self._entry(number)
-        labelled = entry.labelled
-        with self._lock:
-            found = glances.answers(
-                self._run.store, self._run.asked, labelled.item, labelled.image, entry.prompts
-            )
-        ids = decisions.instance_ids(found or ())
-        if found is None or decisions.answers_digest(ids) != entry.digest:
-            raise _changed(labelled)
-        instances = [[id_, d.mask.counts.decode()] for id_, d in zip(ids, found, strict=True)]
-        return {"n": number, "image": labelled.image.hex(), "answers": entry.digest, "instances": instances}
+        try:
+            labelled = self._entry(number).labelled
+            with self._lock:
+                answers = self._present(labelled)
+        except (Problem, ImageError) as problem:
+            return {"n": number, "error": str(problem)}
+        masks = [d.mask.counts.decode() for d in answers.detections]
+        return {
+            "n": number,
+            "image": labelled.image.hex(),
+            "answers": answers.digest,
+            "instances": list(zip(answers.ids, masks, strict=True)),
+        }
+
+    def _present(self, entry: Labelled) -> Answers:
+        """The answers to an image as they are now. Raises Changed where one is taken away."""
+        try:
+            return answers_of(self._run.store, self._run.asked, self._run.categories, entry)
+        except ImageError:
+            raise _changed(entry) from None
 
     def _answers(self, entry: Entry) -> Answers:
         """The answers to an image, which must be those of the index."""
-        try:
-            answers = answers_of(self._run, entry.labelled)
-        except ImageError:
-            raise _changed(entry.labelled) from None
+        answers = self._present(entry.labelled)
         if answers.digest != entry.digest:
             raise _changed(entry.labelled)
         return answers
+
+    def _others(self, entry: Entry) -> dict[int, Answers]:
+        """The answers to further files of a content, where they are others, by number."""
+        files = self._contents.files.get(entry.labelled.image, ()) if self._contents else ()
+        store, asked, categories = self._run.store, self._run.asked, self._run.categories
+        return {
+            number: indexed(store, asked, categories, other)
+            for number, other in files
+            if other.digest != entry.digest
+        }
 
     def _history(self, entry: Entry, before: int) -> list[decisions.Review]:
         """The reviews of an image before a revision, newest first, as far as they can be read."""
@@ -292,6 +317,21 @@ class Session:
                 "floor": config.label.confidence,
             },
         }
+
+    def _shown_reviews(self, contents: Contents, matches: Matches) -> dict[str, orjson.Fragment]:
+        """Every review of an image of the index, by digest; what was decided meanwhile is looked up here."""
+        store, names = self._run.store, {category.name for category in self._run.categories}
+        found = {}
+        for image, now in store.revisions().items():
+            revision, text = matches.shown.get(image, (0, b""))
+            files = contents.files.get(image, ())
+            if files and revision != now:
+                row = store.review(image, now)
+                told = told_by_ids(now, row[1], files, names) if row else None
+                text = told or orjson.dumps(search(store, self._run.asked, self._run.categories, files))
+            if files and text:
+                found[image.hex()] = orjson.Fragment(text)
+        return found
 
 
 def _changed(entry: Labelled) -> Changed:

@@ -5,7 +5,7 @@ import numpy as np
 from hypothesis import given
 
 from autolabel.geometry import rle
-from autolabel.geometry.shared import shared_pixels
+from autolabel.geometry.shared import overlaps, shared_pixels
 from tests.geometry.masks import NASTY_SMALL, thoroughly
 
 SIZE = (24, 24)
@@ -46,3 +46,19 @@ def test_more_masks_than_are_compared_at_once():
 def test_nothing_shares_nothing():
     """No masks, no pairs."""
     assert found([]) == []
+
+
+@given(seeds, seeds, st.sampled_from([0.0, 0.3, 0.5]))
+@thoroughly
+def test_overlaps_are_those_of_the_bitmaps(one, other, threshold):
+    """Each pair of two lists with an IoU above the threshold is named once, with its IoU."""
+    first, second = (
+        [np.random.default_rng(seed).random(SIZE) < share for seed, share in drawn] for drawn in (one, other)
+    )
+    wanted = []
+    for i, a in enumerate(first):
+        for j, b in enumerate(second):
+            iou = (a & b).sum() / max((a | b).sum(), 1)
+            wanted += [(i, j, iou)] if iou > threshold else []
+    masks = [[rle.from_bitmap(bitmap) for bitmap in bitmaps] for bitmaps in (first, second)]
+    assert list(overlaps(*masks, threshold)) == wanted

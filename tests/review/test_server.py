@@ -109,7 +109,7 @@ def test_a_missing_origin_or_a_form_changes_nothing(page, method, path):
     ["/thumb/../../street.yaml", "/thumb/..%2f..%2fstreet.yaml", "/picture/%2e%2e/answers.sqlite", "/picture//etc/passwd",
      "/picture/%2Fetc%2Fpasswd", "/static/../server.py", "/../street.yaml", "/%2e%2e/street.yaml", "/app.js/../server.py",
      "/thumb/0%00", "/thumb/-1", "/thumb/0,1/x", "/thumb/%D9%A1", "/picture/1e0", "/api/images?n=../0", "/api/images?n=",
-     "/api/images?n=0,", "/thumb/99", "/picture/99", "/api/images?n=99", "/api/images?n=" + "9" * 40],
+     "/api/images?n=0,", "/thumb/99", "/picture/99", "/api/images?n=" + "9" * 40],
 )  # fmt: skip
 def test_no_path_opens_a_file(page, path):
     """Pictures go by number: everything else is not found, encoded or not."""

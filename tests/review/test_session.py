@@ -14,6 +14,7 @@ from PIL import Image
 import autolabel
 from autolabel import decisions
 from autolabel.errors import InputError
+from autolabel.geometry import rle
 from autolabel.review.problems import Changed, NotFound, Refused
 from autolabel.review.session import Session
 from autolabel.sources import images
@@ -74,8 +75,7 @@ def test_images_have_their_masks_in_the_order_of_the_index(session):
     first, second = session.images([0, 2])
     assert [box for _, box in first["instances"]] == [counts(box) for _, _, box in BOXES["a.png"]]
     assert (first["n"], second["n"], second["instances"]) == (0, 2, [])
-    with pytest.raises(NotFound):
-        session.images([3])
+    assert session.images([3]) == [{"n": 3, "error": "there is no image 3; reload"}]
     with pytest.raises(Refused):
         session.images([0] * 201)
 
@@ -143,15 +143,14 @@ def test_nothing_labelled_is_told():
 
 def test_answers_that_changed_are_not_shown_as_the_old_ones(session):
     """After another labelling, masks and decisions of the old index are refused until a reload."""
+    index_before = index_of(session)
     decided = decide(session, 0, rejected(session.images([0])[0]["instances"][1]))
     write_answers(Path("answers"), BOXES | {"a.png": [("car", 0.8, (6, 6, 33, 33))]})
     autolabel.label(session.config)
-    told, other = session.images([0, 1])
-    assert "reload" in told["error"]
-    assert other["instances"]
+    before = index_before["images"]["answers"]
+    assert [image["answers"] == before[image["n"]] for image in session.images([0, 1])] == [False, True]
     with pytest.raises(Changed, match="reload"):
         decide(session, 0, base=1)
-    assert session.images([1])[0]["n"] == 1
     index = index_of(session)
     shown = index["reviews"][session.digest(0).hex()]
     assert (shown["review"], shown["lost"], shown["matched"]) == (decided["review"], [], [0]), (
@@ -200,6 +199,41 @@ def test_new_images_come_after_those_that_have_a_number(session):
     index = index_of(session)
     assert index["images"]["name"][3] == "0.png"
     assert [session.digest(n) for n in range(3)] == digests
+
+
+def test_images_that_are_gone_keep_their_numbers(session):
+    """A page that is open never means, or pays for, another image: what is gone is told, and may come back."""
+    image = session.digest(0).hex()
+    there = Path("photos/a.png").read_bytes()
+    Path("photos/a.png").unlink()
+    index = index_of(session)
+    assert (index["gone"], index["images"]["name"]) == ([0], ["a.png", "b/ü <b>.png", "c.png"])
+    assert column(index, "offsets", "<u4") == [0, 0, 1, 1]
+    first, second = session.images([0, 1])
+    assert first == {"n": 0, "error": "a.png is gone; reload"}
+    assert second["n"] == 1
+    prompt = {"box": [46, 6, 84, 54], "category": "person"}
+    for asked in (
+        lambda: session.thumb(0),
+        lambda: session.picture(0),
+        lambda: session.mask(0, prompt),
+        lambda: session.decide(0, image, 0, review()),
+    ):
+        with pytest.raises(NotFound, match=r"a\.png is gone; reload"):
+            asked()
+    Path("photos/a.png").write_bytes(there)
+    assert index_of(session)["gone"] == []
+    assert column(index_of(session), "offsets", "<u4") == [0, 3, 4, 4]
+
+
+def test_another_content_under_a_name_is_another_image(session):
+    """The old number is gone and the new content has one of its own."""
+    Path("photos/a.png").write_bytes(
+        cv2.imencode(".png", np.full((WH[1], WH[0], 3), 9, np.uint8))[1].tobytes()
+    )
+    autolabel.label(session.config)
+    index = index_of(session)
+    assert (index["gone"], index["images"]["name"][3]) == ([0], "a.png")
 
 
 def test_images_without_an_answer_are_counted(config):
@@ -350,6 +384,53 @@ def test_a_review_that_can_not_be_read_can_be_replaced(session, caplog):
     assert (shown["revision"], shown["review"]["instances"]) == (1, [])
     assert "a.png" in caplog.text
     assert decide(session, 0, added((1, 1, 9, 9)), base=1)["revision"] == 2
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"counts": "nonsense"},
+        {"counts": rle.empty((WH[1], WH[0])).counts.decode()},
+        {"how": "magic"},
+        {"verdict": "perhaps"},
+        {"category": None},
+    ],
+)
+def test_no_page_gets_a_damaged_review(session, damage):
+    """What is no review of the image is shown as nothing decided, with its revision, so it can be replaced."""
+    document = orjson.dumps(review(added((1, 1, 9, 9)) | damage))
+    with store() as kept:
+        kept.put_review(session.digest(0), document, "", base=0)
+    shown = index_of(session)["reviews"][session.digest(0).hex()]
+    assert shown == {"revision": 1, "review": {"instances": []}, "lost": [], "matched": []}
+    assert session.decide(0, session.digest(0).hex(), 1, review())["revision"] == 2
+
+
+def test_nothing_decided_is_not_kept(session):
+    """A first review that says nothing makes no revision."""
+    assert decide(session, 0) == {
+        "ok": True,
+        "revision": 0,
+        "review": {"instances": []},
+        "lost": [],
+        "matched": [],
+    }
+
+
+def test_a_match_is_searched_once(session, monkeypatch):
+    """What was found by masks after a re-label is kept for the next index, and forgotten with its review."""
+    _, second, _ = session.images([0])[0]["instances"]
+    decide(session, 0, rejected(second))
+    write_answers(Path("answers"), BOXES | {"a.png": [("car", 0.8, (6, 6, 33, 33))]})
+    autolabel.label(session.config)
+    first = index_of(session)["reviews"]
+    with monkeypatch.context() as patch:
+        patch.setattr("autolabel.review.matching.search", None)
+        assert index_of(session)["reviews"] == first
+    assert len(session._searched) == 1
+    decide(session, 0, base=1)
+    index_of(session)
+    assert session._searched == {}
 
 
 def test_many_threads_at_once(session):
