@@ -2,7 +2,7 @@
 
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -115,16 +115,12 @@ def _in_order(rows: Sequence[_Row], before: Sequence[Entry]) -> list[_Row]:
     return [*kept, *(row for key, row in found.items() if key not in known)]
 
 
-def _rows(
-    items: Sequence[ImageItem], asked: Question, store: Store, progress: Callable[[float], None]
-) -> Iterator[_Row | None]:
+def _rows(items: Sequence[ImageItem], asked: Question, store: Store) -> Iterator[_Row | None]:
     """Yield every image with its kept glance, if there is one; None for an image without a whole answer."""
     kept = {image: (question, data) for image, question, data in store.glances()}
     digests: dict[int, bytes] = {}  # of the prompts that images share
     sides: dict[int, int] = {}  # images share their few numbers, which takes less memory
-    for done, item in enumerate(items):
-        if done % _TELLS == 0:
-            progress(0.0)  # it may be told to end
+    for item in items:
         try:
             row = identify(store, item)
             prompts = asked.prompts(item.file_name, (row.width, row.height))
@@ -173,7 +169,6 @@ def _columns(asked: Question, rows: Sequence[_Row], splits: Mapping[bytes, str])
     texts, text_of, class_of, first_of = _prompts(asked, [row.prompts for row, _ in found])
     place += np.repeat(first_of, counts)
     return {
-        "gone": [number for number, (row, _) in enumerate(found) if row.gone],
         "prompts": texts,
         "gone": [number for number, (row, _) in enumerate(found) if row.gone],
         "images": {

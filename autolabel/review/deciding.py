@@ -1,6 +1,5 @@
 """Checks what a page decided before it is kept, and tells which answer each decision stands for."""
 
-import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -17,8 +16,6 @@ from autolabel.pipeline.results import Labelled, answered, detections_of
 from autolabel.review.problems import Changed, Refused
 from autolabel.store import Store
 from autolabel.types import Category, Detection
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +46,6 @@ def answers_of(store: Store, asked: Question, categories: Sequence[Category], en
     ids = decisions.instance_ids(detections)
     digest = decisions.answers_digest(ids)
     return Answers(detections, ids, digest, (entry.height, entry.width), categories)
-
-
-def stored_review(store: Store, entry: Labelled) -> tuple[int, Review]:
-    """The revision of an image's review, 0 for none, and the review; an empty one where it can't be read."""
-    row = store.review(entry.image)
-    if row is None:
-        return 0, Review()
-    try:
-        return row[0], read(store, entry.image, (entry.height, entry.width), row[0])
-    except ImageError as error:  # it stays in the history, and can be replaced
-        log.warning("%s: %s", entry.item.file_name, error)
-        return row[0], Review()
 
 
 def filled(document: object, known: Mapping[str, Origin]) -> object:

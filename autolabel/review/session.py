@@ -7,7 +7,6 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -36,6 +35,7 @@ log = logging.getLogger(__name__)
 VERSION = 1  # of the index
 MOST_IMAGES = 200  # of one call of `images`
 _DECODED_AT_ONCE = 4
+_MASKS_AT_ONCE = 4  # one is asked for, the others wait: more would hold every thread of a server
 _CONTENTS = 0.6  # the share of an index's work that is its contents; the rest is matching
 _AT_ONCE_S = 2.0  # how long an index may take to come at once
 
@@ -51,7 +51,6 @@ class Session:
         items: Sequence[ImageItem] | None = None,
     ) -> None:
         """Open the run of `config`, with all its images or only some, `items`.
-
 
         Raises InputError where nothing was labelled yet.
         """
@@ -116,7 +115,7 @@ class Session:
         """
         if len(numbers) > MOST_IMAGES:
             raise Refused(f"{len(numbers)} images at once; ask for {MOST_IMAGES} at most")
-        return [self._image_or_why(number) for number in numbers]
+        return [self._image(number) for number in numbers]
 
     def digest(self, number: int) -> bytes:
         """The content of an image, as a digest."""
@@ -233,12 +232,6 @@ class Session:
         if entries[number].gone:
             raise NotFound(f"{entries[number].labelled.item.file_name} is gone; reload")
         return entries[number]
-
-    def _image_or_why(self, number: int) -> dict[str, Any]:
-        try:
-            return self._image(number)
-        except Changed as problem:
-            return {"n": number, "instances": [], "error": str(problem)}
 
     def _image(self, number: int) -> dict[str, Any]:
         try:

@@ -19,18 +19,7 @@ from autolabel.review.problems import Changed, NotFound, Refused
 from autolabel.review.session import Session
 from autolabel.sources import images
 from autolabel.store import Store
-from tests.review.support import (
-    BOXES,
-    WH,
-    added,
-    column,
-    counts,
-    labelled,
-    rejected,
-    review,
-    write_answers,
-    write_photos,
-)
+from tests.review.support import BOXES, WH, added, column, counts, labelled, rejected, review, write_answers
 
 
 @pytest.fixture
@@ -160,24 +149,6 @@ def test_answers_that_changed_are_not_shown_as_the_old_ones(session):
     assert (again["ok"], again["matched"]) == (True, [0]), (
         "what was decided on a former answer may be sent again"
     )
-
-
-def test_an_image_that_vanished_keeps_its_place(session):
-    """Another tab that reloads moves no image under the numbers that this one goes by; new ones come last."""
-    before = index_of(session)["images"]["name"]
-    (Path("photos") / before[0]).unlink()
-    new = {"0 new.png": [("car", 0.8, (6, 6, 33, 33))]}
-    write_photos(Path("photos"), new)
-    write_answers(Path("answers"), new)
-    autolabel.label(session.config)
-    index = index_of(session)
-    assert index["images"]["name"] == [*before, "0 new.png"]
-    assert index["gone"] == [0]
-    assert session.images([1])[0]["instances"]
-    assert "gone" in session.images([0])[0]["error"]
-    for ask in (session.picture, session.thumb):
-        with pytest.raises(Changed, match="gone"):
-            ask(0)
 
 
 def test_a_lost_decision_is_shown_as_such(session):
