@@ -23,7 +23,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from autolabel.config import Config
+from autolabel.config import Config, redact
 from autolabel.errors import AutolabelError, UsageError
 from autolabel.review.problems import Preparing, Problem, Refused
 from autolabel.review.safety import MOST_BYTES, Guard, Keys, is_loopback, problem
@@ -273,7 +273,7 @@ def _json(value: Any, status: int = 200) -> Response:
 
 async def _told(_: Request, error: Exception) -> Response:
     """What the review or the package says in one sentence."""
-    return problem(error.status if isinstance(error, Problem) else Refused.status, str(error))
+    return problem(error.status if isinstance(error, Problem) else Refused.status, redact(str(error)))
 
 
 async def _refused(_: Request, error: Exception) -> Response:

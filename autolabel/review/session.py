@@ -3,7 +3,6 @@
 Every method may be called from any thread. What goes wrong is a Problem with one sentence.
 """
 
-import logging
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -14,16 +13,16 @@ import orjson
 
 from autolabel import decisions, thumbs
 from autolabel.config import Config
-from autolabel.errors import ConfigError, ImageError
+from autolabel.errors import ImageError
 from autolabel.pipeline import glances
 from autolabel.pipeline.inventory import select, thumbs_path
-from autolabel.pipeline.question import visual_asker
 from autolabel.pipeline.results import Labelled, Run
 from autolabel.pipeline.reviewing import read
 from autolabel.review import pictures
 from autolabel.review.building import Building
 from autolabel.review.contents import Contents, Entry, build
 from autolabel.review.deciding import Answers, answers_of, checked, is_same, shown
+from autolabel.review.heading import head
 from autolabel.review.matching import Matches, Searched, indexed, match, search, stored, told_by_ids
 from autolabel.review.pointing import Pointing, prompt_of
 from autolabel.review.problems import Changed, NotFound, Preparing, Problem, ReadOnly, Refused
@@ -31,9 +30,6 @@ from autolabel.review.saving import FileChanged, save_thresholds
 from autolabel.store import Store
 from autolabel.types import ImageItem
 
-log = logging.getLogger(__name__)
-
-VERSION = 1  # of the index
 MOST_IMAGES = 200  # of one call of `images`
 _DECODED_AT_ONCE = 4
 _MOST_WAITING = 4  # requests for masks, which are answered one by one
@@ -52,7 +48,6 @@ class Session:
         items: Sequence[ImageItem] | None = None,
     ) -> None:
         """Open the run of `config`, with all its images or only some, `items`.
-
 
         Raises InputError where nothing was labelled yet.
         """
@@ -107,8 +102,10 @@ class Session:
                 self._building = None  # the next call looks again
             contents, matches = building.result()
             self._contents, self._searched = contents, matches.searched
-            head, reviews = self._head(contents), self._shown_reviews(contents, matches)
-        return orjson.dumps(head | dict(contents.columns) | {"reviews": reviews})
+            shown_config = head(self.config, read_only=self.read_only)
+            reviews = self._shown_reviews(contents, matches)
+        made = {"failed": contents.failed, "reviews": reviews}
+        return orjson.dumps(shown_config | dict(contents.columns) | made)
 
     def images(self, numbers: Sequence[int]) -> list[dict[str, Any]]:
         """Ids and masks of the answered instances of some images, or the "error" of each. Raises Refused.
@@ -288,36 +285,6 @@ class Session:
                 found.append(read(self._run.store, entry.labelled.image, size, revision))
         return found
 
-    def _head(self, contents: Contents) -> dict[str, Any]:
-        """What the index says of the config as it is now."""
-        config = self.config
-        settings = config.filter
-        return {
-            "version": VERSION,
-            "title": config.run,
-            "read_only": self.read_only,
-            "can_save": config.origin is not None and not self.read_only,
-            "config": str(config.origin[0]) if config.origin else None,
-            "visual": None if self.read_only else _visual(config),
-            "failed": contents.failed,
-            "classes": [
-                {
-                    "name": category.name,
-                    "confidence": category.confidence,
-                    "nms_iou": category.nms_iou,
-                    "min_area": category.min_area,
-                    "max_instances": category.max_instances,
-                }
-                for category in config.categories
-            ],
-            "filter": {
-                "cross_class_iou": settings.cross_class_iou,
-                "nms_metric": settings.nms_metric,
-                "max_area": settings.max_area,
-                "floor": config.label.confidence,
-            },
-        }
-
     def _shown_reviews(self, contents: Contents, matches: Matches) -> dict[str, orjson.Fragment]:
         """Every review of an image of the index, by digest; what was decided meanwhile is looked up here."""
         store, names = self._run.store, {category.name for category in self._run.categories}
@@ -336,18 +303,3 @@ class Session:
 
 def _changed(entry: Labelled) -> Changed:
     return Changed(f"the answers of {entry.item.file_name} have changed; reload the page")
-
-
-def _visual(config: Config) -> dict[str, Any] | None:
-    """Who answers boxes and points, and which of them."""
-    takes: list[str] = []
-    name = ""
-    for kind in ("boxes", "points"):
-        try:
-            asked = visual_asker(config, {kind})
-        except ConfigError:
-            continue
-        if kind in asked.limits.takes:
-            takes.append(kind)
-            name = name or asked.settings.name
-    return {"name": name, "takes": takes} if takes else None
