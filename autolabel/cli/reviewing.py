@@ -9,7 +9,6 @@ import typer
 from autolabel.cli.configs import config_file
 from autolabel.cli.outcome import exit_codes, finish
 from autolabel.errors import UsageError
-from autolabel.pipeline.summary import first
 from autolabel.review import MOST_IN_REPORT
 
 
@@ -73,6 +72,7 @@ def report(
 ) -> None:
     """Write the review as one HTML file that opens offline, from disk."""
     with exit_codes():
+        from autolabel.pipeline.summary import first  # noqa: PLC0415
         from autolabel.review.report import write_report  # noqa: PLC0415
 
         written = write_report(config_file(source, overrides), output, max_images=max_images)
