@@ -23,7 +23,7 @@ from autolabel.pipeline.choosing import choose, left_out, why_nothing
 from autolabel.pipeline.flags import Flags
 from autolabel.pipeline.inventory import check_run, sources_of
 from autolabel.pipeline.results import Labelled, Run, Survey
-from autolabel.pipeline.reviewing import ReviewCounts, Reviewed
+from autolabel.pipeline.reviewing import ReviewCounts, Reviewed, Unmet
 from autolabel.pipeline.splitting import split
 from autolabel.pipeline.summary import FORMAT_LIMIT, Summary
 from autolabel.splits import SPLITS
@@ -147,6 +147,7 @@ class _Export:
         config = run.config
         self._run = run
         self._revisions = revisions
+        self._unmet: dict[bytes, Unmet] = {}  # by content
         self._reviewed_only = reviewed_only
         self._summary = summary
         self._images = ImageStore(config.export.images)
@@ -207,7 +208,9 @@ class _Export:
             self._summary.fail(item.file_name, str(error))
             return
         self._account(image, found, kept, dropped)
-        self._summary.review.add(found.review, found.applied, left_out=reason is not None)
+        self._unmet[entry.image] = self._summary.review.add(
+            found.review, found.applied, left_out=reason is not None, before=self._unmet.get(entry.image)
+        )
         if split and not reason:
             self._put(image, split)
 

@@ -61,6 +61,16 @@ def filtered(
     return kept, [*dropped, *gone]
 
 
+@dataclass(frozen=True, slots=True)
+class Unmet:
+    """The decisions on one content, by index, that lost their answers in all of its files so far, and whether
+    it was accepted on other answers than any of these has.
+    """
+
+    lost: frozenset[int]
+    stale: bool
+
+
 @dataclass(slots=True)
 class ReviewCounts:
     """What decisions did: images by their state, and instances; `left_out` are images not exported for it.
@@ -81,19 +91,27 @@ class ReviewCounts:
     def __bool__(self) -> bool:
         return any(asdict(self).values())
 
-    def add(self, review: Review, applied: Applied, *, left_out: bool) -> None:
-        """Count an image; what was decided about the instances of one that is left out made no difference."""
+    def add(self, review: Review, applied: Applied, *, left_out: bool, before: Unmet | None = None) -> Unmet:
+        """Count an image; what was decided about the instances of one that is left out made no difference.
+
+        `before` is what the last call for its content returned: files of one content may have prompts, and so
+        answers, of their own, and what is met in one of them is not lost.
+        """
+        first = before is None
+        before = before or Unmet(frozenset(range(len(review.instances))), True)
+        now = Unmet(before.lost.intersection(applied.lost), before.stale and applied.stale)
         self.accepted += applied.state == "accepted"
         self.rejected += applied.state == "rejected"
         self.edited += applied.state == "edited"
-        self.stale += applied.stale
+        self.stale += now.stale - (not first and before.stale)
         self.left_out += left_out
         if applied.state == "rejected":
-            return
-        self.lost += len(applied.lost)
+            return now
+        self.lost += len(now.lost) - (0 if first else len(before.lost))
         for k, decision in enumerate(review.instances):
             if not left_out and k not in applied.lost and decision.verdict == "accepted":
                 self._add_decision(decision)
+        return now
 
     def lines(self) -> Iterator[str]:
         """Yield a line for a terminal, where anything is decided."""

@@ -70,15 +70,20 @@ def _filled(decision: object, known: Mapping[str, Origin]) -> object:
 
 
 def checked(
-    document: object, answers: Answers, stored: Review, history: Callable[[], list[Review]]
+    document: object,
+    answers: Answers,
+    others: Collection[Answers],
+    stored: Review,
+    history: Callable[[], list[Review]],
 ) -> Review:
     """The review that a page sent in place of the `stored` one, with origins and times of our own.
 
-    What an earlier review of the image said, as `history` has them, may be said again: so an undo is never
-    refused. Raises Refused for what is no review of this image, and Changed for a verdict on other answers.
+    `others` are the answers to further files of its content. What an earlier review of the image said, as
+    `history` has them, may be said again: so an undo is never refused. Raises Refused for what is no review
+    of this image, and Changed for a verdict on other answers.
     """
     earlier = _Earlier(stored, history)
-    known = answers.origins
+    known = {id_: origin for these in (*others, answers) for id_, origin in these.origins.items()}
     named = _named(document)
     known = (earlier.origins(named - known.keys()) if not named <= known.keys() else {}) | known
     unknown = sorted(named - known.keys())
@@ -98,7 +103,8 @@ def checked(
     instances = tuple(replace(d, at=before.get(_sign(d)) or now) for d in review.instances)
     made_on = review.made_on if review.verdict is not None else ""
     same = (review.verdict, made_on) == (stored.verdict, stored.made_on)
-    known_verdict = same or made_on == answers.digest or earlier.judged(review.verdict, made_on)
+    is_present = made_on in {these.digest for these in (answers, *others)}
+    known_verdict = same or is_present or earlier.judged(review.verdict, made_on)
     if review.verdict is not None and not known_verdict:
         raise Changed("the answers of this image are not those that the verdict was made on; reload")
     changed = not same or instances != stored.instances

@@ -19,15 +19,25 @@ _OF_FILTER = ("cross_class_iou",)
 _BY_HAND = "change it by hand"
 
 
+class FileChanged(Refused):
+    """The file says other things than the review does; `config` is the file's, where the review can go on."""
+
+    def __init__(self, path: Path, config: Config | None) -> None:
+        what = "reload the page" if config else "its classes are others: start the review again"
+        super().__init__(f"{path} has changed since the review was opened; {what}")
+        self.config = config
+
+
 def save_thresholds(config: Config, given: object) -> Config:
     """Write those thresholds of `given` that differ from what holds in `config`; returns the new config.
 
     `given` is {"classes": {name: {"confidence", "nms_iou"}}, "cross_class_iou"}, each part optional. They go
-    to the file that `config` was read from. Raises Refused, and then nothing is written.
+    to the file that `config` was read from. Raises Refused (FileChanged), and then nothing is written.
     """
     if config.origin is None:
         raise Refused("there is no config file to save to")
     path, overrides = config.origin
+    _check_unchanged(path, overrides, config)
     wanted, cross = _wanted(config, given)
     changes = _changes(config, wanted, cross)
     if not changes:
@@ -39,6 +49,24 @@ def save_thresholds(config: Config, given: object) -> Config:
         raise Refused(f"{path} can't be written: {error.strerror}") from None
     except ConfigError as error:
         raise Refused(str(error)) from None
+
+
+def _check_unchanged(path: Path, overrides: Sequence[str], config: Config) -> None:
+    """Raise FileChanged where the classes or filters of the file are not those of `config`."""
+    try:
+        now = _reread(path, overrides, config)
+    except ConfigError as error:
+        raise Refused(str(error)) from None
+    if (now.classes, now.filter) == (config.classes, config.filter):
+        return
+    meant, there = ([(c.name, c.prompts) for c in each.categories] for each in (config, now))
+    own = config.model_copy(update={"classes": now.classes, "filter": now.filter})
+    raise FileChanged(path, own if meant == there else None)
+
+
+def _reread(path: Path, overrides: Sequence[str], config: Config) -> Config:
+    """What a file says now; where output and run lie by default comes from the file's name, and stays."""
+    return load_config(path, [*overrides, f"output={config.output}", f"run={config.run}"])
 
 
 def _wanted(config: Config, given: object) -> tuple[list[Category], float | None]:
@@ -191,9 +219,8 @@ def _checked(
     cross: float | None,
 ) -> Config:
     """The new config, which must differ from the old in what is wanted alone."""
-    own = [f"output={config.output}", f"run={config.run}"]  # whose defaults come from the file's name
     try:
-        saved = load_config(beside, [*overrides, *own])
+        saved = _reread(beside, overrides, config)
     except ConfigError as error:
         raise Refused(str(error).replace(str(beside), str(path))) from None
     if saved.categories == list(wanted) and saved.filter.cross_class_iou == cross:

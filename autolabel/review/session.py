@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import orjson
@@ -26,7 +27,7 @@ from autolabel.review.deciding import Answers, answers_of, checked, is_same, sho
 from autolabel.review.matching import Matches, Searched, indexed, match, search, stored, told_by_ids
 from autolabel.review.pointing import Pointing, prompt_of
 from autolabel.review.problems import Changed, NotFound, Preparing, Problem, ReadOnly, Refused
-from autolabel.review.saving import save_thresholds
+from autolabel.review.saving import FileChanged, save_thresholds
 from autolabel.store import Store
 from autolabel.types import ImageItem, Prompt
 
@@ -160,7 +161,8 @@ class Session:
             before = stored(self._run.store, entry.labelled)
             if before[0] != base:
                 return {"ok": False} | shown(before, answers, others)
-            review = checked(document, answers, before[1], lambda: self._history(entry, before[0]))
+            history = partial(self._history, entry, before[0])
+            review = checked(document, answers, others.values(), before[1], history)
             if is_same(review, before):  # said already, as by a request that was sent again
                 return {"ok": True} | shown(before, answers, others)
             data = orjson.dumps(decisions.to_json(review))
@@ -194,10 +196,17 @@ class Session:
         if self.read_only or origin is None:
             raise ReadOnly("there is no config file to save to, or it is open for reading only")
         with self._lock:
-            config = save_thresholds(self.config, thresholds)
-            self.config = self._run.config = config
-            self._run.categories = config.categories
+            try:
+                self._take(save_thresholds(self.config, thresholds))
+            except FileChanged as changed:
+                self._take(changed.config or self.config)  # which a reload shows
+                raise
         return {"saved": str(origin[0])}
+
+    def _take(self, config: Config) -> None:
+        """Go on with other thresholds."""
+        self.config = self._run.config = config
+        self._run.categories = config.categories
 
     def _begin(self) -> Building[tuple[Contents, Matches]]:
         self._building = Building(self._build)

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import orjson
 import pytest
 
 from autolabel.config import load_config
 from autolabel.review.problems import Refused
 from autolabel.review.saving import save_thresholds
+from autolabel.review.session import Session
 
 TEXT = """\
 # my street: do not lose this
@@ -164,3 +166,25 @@ def test_an_alias_is_not_changed_behind_the_other_class():
     )
     with pytest.raises(Refused, match="by hand"):
         saved(text, {"classes": {"car": {"nms_iou": 0.5}}})
+
+
+def test_a_file_that_changed_meanwhile_is_not_mixed_with_the_review(config):
+    """Another's threshold is neither overwritten nor hidden: the review says so, and a reload shows it."""
+    path = Path("street.yaml")
+    with Session(config) as session:
+        session.index()
+        own = path.read_text()
+        path.write_text(own + "filter: {cross_class_iou: 0.5}\n")
+        with pytest.raises(Refused, match=r"street\.yaml has changed since the review was opened; reload"):
+            session.save({"classes": {"car": {"confidence": 0.6}}})
+        assert "0.6" not in path.read_text()
+        assert orjson.loads(session.index())["filter"]["cross_class_iou"] == 0.5
+        session.save({"classes": {"car": {"confidence": 0.6}}})
+        saved = load_config(path)
+        assert (saved.categories[0].confidence, saved.filter.cross_class_iou) == (0.6, 0.5)
+        path.write_text(path.read_text().replace("- person", "- walker"))
+        with pytest.raises(Refused, match="start the review again"):
+            session.save({"classes": {"car": {"confidence": 0.7}}})
+        path.write_text("classes: [")
+        with pytest.raises(Refused, match=r"street\.yaml"):
+            session.save({"classes": {"car": {"confidence": 0.7}}})

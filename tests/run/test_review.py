@@ -4,6 +4,7 @@ import csv
 import json
 import sqlite3
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from autolabel.errors import InputError
 from autolabel.geometry import rle
 from autolabel.pipeline.results import Labelled, Run
 from autolabel.review.applying import apply_decisions
+from autolabel.review.session import Session
 from tests.run.support import autolabel, contents, write_config
 from tests.run.test_dataset import DATASET, detection, replay_config
 from tests.run.test_visual import box as box_of
@@ -225,6 +227,39 @@ def test_boxes_are_flagged_as_the_review_leaves_them(photos):
     assert summary["instances"] == {
         "answered": 3, "exported": 1, "dropped": {"review_rejected": 1, "empty_mask": 1},
     }  # fmt: skip
+
+
+def test_files_of_one_content_have_places_of_their_own(photos):
+    """What one of two equal files with boxes of their own has answers for is neither lost nor stale."""
+    Path("photos/001.png").write_bytes(Path("photos/000.png").read_bytes())
+    red, blue = (box_of(patch(0, colour), grow=3) for colour in ("red", "blue"))
+    config = write_config(
+        "",
+        backend={"name": "grabcut"},
+        images="photos/00[01].png",
+        classes=["red", "blue"],
+        label={"boxes": coco_boxes({"000.png": [(1, "red", red)], "001.png": [(2, "blue", blue)]})},
+    )
+    assert autolabel("label", config).code == 0
+    (one,), (other,) = answers("000.png"), answers("001.png")
+    assert one.id != other.id
+    decided = (Decision("accepted", one), Decision("accepted", other))
+    put(Review("accepted", digest("000.png"), AT, decided), "000.png")
+    summary = export(config)
+    counts = summary["review"]
+    assert (counts["accepted"], counts["edited"], counts["stale"], counts["lost"]) == (1, 1, 0, 0)
+    with Session(Config.load(config)) as session:
+        index = orjson.loads(session.index())
+        image = index["images"]["image"][0]
+        shown = index["reviews"][image]
+        assert (shown["lost"], shown["matched"]) == ([1], [0, None])
+        assert shown["of"] == {"1": {"lost": [0], "matched": [None, 0]}}
+        assert all("counts" in d["origin"] for d in shown["review"]["instances"])
+        kept = session.decide(1, image, 1, shown["review"] | {"verdict": "rejected"})
+        assert kept["of"] == {"0": {"lost": [1], "matched": [0, None]}}
+    put(Review("accepted", "0" * 16, AT, (replace(decided[0], origin=replace(one, id="0" * 16)),)), "000.png")
+    counts = export(config, "--overwrite")["review"]
+    assert (counts["stale"], counts["lost"]) == (1, 0), "one content, met by its overlap in one file"
 
 
 def test_an_export_sees_the_decisions_of_one_moment(config):
