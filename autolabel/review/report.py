@@ -69,12 +69,24 @@ def write_report(config: Config, path: Path | None = None, *, max_images: int = 
     index |= {"can_save": False, "config": None, "visual": None}
     text = page({"index": index, "images": masks, "pictures": pictures})
     path = Path(config.run) / "report.html" if path is None else path
+    _check_output(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        part = path.with_name(f"{path.name}.part")
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
     except OSError as error:
         raise OutputError(f"{path} can't be written: {error.strerror}; name another with --output") from None
     return Report(path, len(numbers), len(labelled), len(text.encode()))
+
+
+def _check_output(path: Path) -> None:
+    """Raise OutputError for a file that is no report: it would be lost."""
+    try:
+        if path.exists() and b'id="autolabel-run"' not in path.read_bytes():
+            raise OutputError(f"{path} is there and is no report; name another file with --output")
+    except OSError as error:
+        raise OutputError(f"{path} can't be written: {error.strerror}; name another with --output") from None
 
 
 def page(given: dict[str, Any]) -> str:

@@ -42,7 +42,7 @@ class ReviewWidget(anywidget.AnyWidget):  # type: ignore[misc]
 
     _esm = bundle.script()
     _css = bundle.text("style.css")
-    _end: Callable[[], object] = staticmethod(lambda: None)
+    _done: Callable[[], object] = staticmethod(lambda: None)
 
     def __init__(self, session: Session, done: Callable[[], object]) -> None:
         """Show a session; `done` is called once, when the widget is closed or nobody has it any more."""
@@ -59,12 +59,6 @@ class ReviewWidget(anywidget.AnyWidget):  # type: ignore[misc]
             "save": lambda thresholds: (session.save(thresholds), None),
         }
         self.on_msg(self._answer)
-        self._end = weakref.finalize(self, session.close)
-
-    def close(self) -> None:
-        """End the review, and take the widget away."""
-        self._end()
-        super().close()
 
     def close(self) -> None:
         """End the widget, and its session where no other widget shows it."""
