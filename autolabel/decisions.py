@@ -186,7 +186,9 @@ def apply(review: Review, detections: Sequence[Detection], categories: Sequence[
             changed[index] = _as_decided(changed[index], decision, class_ids)
         place = len(changed) - 1 if index is None else index
         (sure if decision.verdict == "accepted" else rejected).add(place)
-    fresh = review.made_on == answers_digest(ids)
+    # without one of its classes it is not what was accepted, though the answers are the same
+    lacks = any(_has_no_class(decision, class_ids) for decision in review.instances)
+    fresh = review.made_on == answers_digest(ids) and not lacks
     accepted = review.verdict == "accepted"
     return Applied(
         changed,

@@ -76,13 +76,13 @@ NEXT = """() => new Promise((done) => {
 })"""
 SLIDE = """(value) => new Promise((done) => {
   const slider = document.querySelector(".al-class input[type=range]");
-  const counts = document.querySelector(".al-counts");
-  const before = counts.textContent;
+  const counts = document.querySelector(".al-dropped");
+  const before = counts.dataset.counted;
   const start = performance.now();
   slider.value = value;
   slider.dispatchEvent(new Event("input", { bubbles: true }));
   const look = () =>
-    counts.textContent !== before ? done(performance.now() - start) : requestAnimationFrame(look);
+    counts.dataset.counted !== before ? done(performance.now() - start) : requestAnimationFrame(look);
   look();
 })"""
 

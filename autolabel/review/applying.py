@@ -17,6 +17,7 @@ from autolabel.pipeline.results import Labelled, Run
 from autolabel.pipeline.reviewing import ReviewCounts, read
 from autolabel.pipeline.summary import first
 from autolabel.review.deciding import answers_of, filled
+from autolabel.review.matching import stored
 from autolabel.store import Store
 
 
@@ -165,13 +166,14 @@ def _put(run: Run, entry: Labelled, given: _Image, place: int, made: str) -> tup
         return "refused", f"images[{place}].review: {error}"
     current = store.review(entry.image)
     now = current[0] if current else 0
-    # a reviewer may go on in a file of which something was applied before
+    # a reviewer may go on in a file of which something was applied; an older download comes too late
     mine = f"revision of {given.image} by report {made}"
     if _same(store, entry.image, size, review):
         if made and now:
             store.put_note(mine, str(now))
         return "already", ""
-    base = now if made and store.note(mine) == str(now) else given.base
+    goes_on = made and store.note(mine) == str(now) and review.at >= stored(store, entry)[1].at
+    base = now if goes_on else given.base
     with store.transaction():
         document = orjson.dumps(decisions.to_json(review))
         revision = store.put_review(entry.image, document, review.at, base=base)

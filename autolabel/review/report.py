@@ -62,10 +62,10 @@ def write_report(config: Config, path: Path | None = None, *, max_images: int = 
         labelled = [entry.item for entry in run.survey().labelled]
     if not labelled:
         raise InputError("no image is labelled yet; run `autolabel label` first")
-    chosen = sample(labelled, max_images, config.split.seed)
-    given, left_out = _gathered(config, chosen)
-    text = page(given).encode()
     path = Path(config.run) / "report.html" if path is None else path
+    _check_output(path)
+    given, left_out = _gathered(config, sample(labelled, max_images, config.split.seed))
+    text = page(given).encode()
     _write(path, text)
     return Report(path, len(given["images"]), len(labelled), len(text), tuple(left_out.items()))
 
@@ -112,6 +112,15 @@ def _write(path: Path, text: bytes) -> None:
             beside.replace(target)
         finally:
             beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path} can't be written: {error.strerror}; name another with --output") from None
+
+
+def _check_output(path: Path) -> None:
+    """Raise OutputError for a file that is no report: it would be lost."""
+    try:
+        if path.is_file() and b'id="autolabel-run"' not in path.read_bytes():
+            raise OutputError(f"{path} is there and is no report; name another file with --output")
     except OSError as error:
         raise OutputError(f"{path} can't be written: {error.strerror}; name another with --output") from None
 

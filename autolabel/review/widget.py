@@ -42,6 +42,7 @@ class ReviewWidget(anywidget.AnyWidget):  # type: ignore[misc]
 
     _esm = bundle.script()
     _css = bundle.text("style.css")
+    _done: Callable[[], object] = staticmethod(lambda: None)
 
     def __init__(self, session: Session, done: Callable[[], object]) -> None:
         """Show a session; `done` is called once, when the widget is closed or nobody has it any more."""

@@ -74,7 +74,8 @@ class App {
     this._count();
     this._status();
     this.grid.layout();
-    this.grid.element.focus();
+    // in a notebook the keys stay with its cells until somebody clicks here
+    if (desk.host.kind !== "widget") this.grid.element.focus();
   }
 
   _makeHead() {
@@ -128,7 +129,9 @@ class App {
     const counts = desk.states();
     const shown = desk.shown.length === desk.count ? "" : `${shownNumber(desk.shown.length)} of `;
     const judged = Object.entries(counts).filter(([, n]) => n).map(([state, n]) => `${shownNumber(n)} ${state}`);
-    this.states.textContent = `${shown}${shownNumber(desk.count)} images: ${judged.join(", ")}`;
+    const { failed } = desk.index;
+    const missing = failed ? `; ${shownNumber(failed)} without an answer, or gone, are not shown` : "";
+    this.states.textContent = `${shown}${shownNumber(desk.count)} images: ${judged.join(", ")}${missing}`;
   }
 
   _status() {

@@ -248,6 +248,7 @@ export class Desk extends EventTarget {
     this._done.push({ n, before, after, what });
     this._undone = [];
     this._put(n, after);
+    this.say(what);
     this.tell("decided", n);
   }
 

@@ -159,6 +159,19 @@ function addressBook(fetched, most) {
   };
 }
 
+/** A name for this browser, which it keeps. @param {string} place */
+function ownId(place) {
+  const id = crypto.getRandomValues(new Uint32Array(2)).join("-");
+  try {
+    const known = localStorage.getItem(place);
+    if (known) return known;
+    localStorage.setItem(place, id);
+  } catch {
+    // one that keeps nothing is another each time
+  }
+  return id;
+}
+
 /**
  * The run in the file itself. Decisions stay in this browser's storage until they are downloaded; another tab with
  * the same file has the same storage.
@@ -167,10 +180,11 @@ function addressBook(fetched, most) {
  * @returns {Host}
  */
 export function fileHost(given) {
-  const { index, images, pictures, made } = given;
+  const { index, images, pictures } = given;
+  const made = `${given.made} ${ownId(`autolabel ${given.made}`)}`; // two people with one file are two
   const first = index.reviews;
   /** @param {string} image */
-  const place = (image) => `autolabel ${made} ${image}`;
+  const place = (image) => `autolabel ${given.made} ${image}`;
   /** @param {string} image @returns {Sheet | null} */
   const stored = (image) => JSON.parse(localStorage.getItem(place(image)) ?? "null");
   return {

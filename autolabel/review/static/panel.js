@@ -92,6 +92,7 @@ export function makeSliders(desk) {
       .filter((_, code) => code && totals[code]);
     dropped.textContent = `${shownNumber(total)} kept` + (shown.length ? ` · ${shown.join(" · ")}` : "");
     dropped.dataset.kept = String(total);
+    dropped.dataset.counted = String(Number(dropped.dataset.counted ?? 0) + 1); // for who waits for it
   };
   desk.addEventListener("figures", all);
   requestAnimationFrame(all); // when it is on the page and has its colours

@@ -137,6 +137,11 @@ export function openAgain(sheet) {
   return after;
 }
 
+/** Whether the config has a class no more that an instance was given: then it is not what was accepted. @param {Sheet} sheet */
+function lacksClass({ lost, review }) {
+  return lost.some((k) => review.instances[k].category !== null);
+}
+
 /**
  * @param {Sheet} sheet
  * @param {string} answers
@@ -145,7 +150,7 @@ export function openAgain(sheet) {
 export function stateOf(sheet, answers) {
   const { verdict, made_on, instances } = sheet.review;
   if (verdict === "rejected") return "rejected";
-  if (verdict === "accepted" && made_on === answers) return "accepted";
+  if (verdict === "accepted" && made_on === answers && !lacksClass(sheet)) return "accepted";
   return verdict || instances.length ? "edited" : "new";
 }
 

@@ -47,6 +47,7 @@ export class Stage {
   /** @param {[number, number]} wh */
   begin(wh) {
     this.wh = wh;
+    this.scene = { ...this.scene, name: "", rows: [] }; // masks of another size can't be drawn here
     this.picture = null;
     this.paths.clear();
     this.spans.clear();

@@ -17,6 +17,7 @@ import { fillRings, moveEdges, rings, simplify } from "./outlines.js";
  * @property {() => void} finish
  */
 
+const LEAST_SIDE = 3; // px of a box that is meant
 const LIGHT = "#fff";
 const DARK = "#000";
 
@@ -184,7 +185,7 @@ export function boxTool(wh, changed, done) {
       changed();
     },
     up() {
-      if (from && to && from[0] !== to[0] && from[1] !== to[1]) tool.finish();
+      if (from && to && (from[0] !== to[0] || from[1] !== to[1])) tool.finish();
     },
     /** @type {Tool["key"]} */
     key(event) {
@@ -196,9 +197,11 @@ export function boxTool(wh, changed, done) {
       return true;
     },
     finish() {
-      if (!from || !to || from[0] === to[0] || from[1] === to[1]) return done(null);
+      if (!from || !to) return done(null);
       const [a, b] = [from, to];
       from = to = null;
+      changed();
+      if (Math.min(Math.abs(a[0] - b[0]), Math.abs(a[1] - b[1])) < LEAST_SIDE) return done(null); // a slip
       done([Math.min(a[0], b[0]), Math.min(a[1], b[1]), Math.max(a[0], b[0]), Math.max(a[1], b[1])]);
     },
   };

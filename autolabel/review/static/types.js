@@ -60,6 +60,7 @@
  * @property {string} pair_b
  * @property {string} pair_shared
  * @property {Record<string, Sheet>} reviews
+ * @property {number} [failed]  how many images of the run are not in it
  * @property {number[]} [gone]  images that are there no more, and keep their place
  *
  * @typedef {object} ImageMasks
