@@ -2,7 +2,7 @@
 
 import { encodeCounts, parts, union } from "./masks.js";
 import { added, decided, sayTheSame, UNDECIDED, withdrawn } from "./reviews.js";
-import { addedKey } from "./rows.js";
+import { addedKey, withoutDoubles } from "./rows.js";
 import { boxTool, outlineTool, pointsTool, polygonTool } from "./tools.js";
 
 /** @typedef {import("./rows.js").Row} Row */
@@ -83,7 +83,7 @@ export class Editor {
     }
     let after = decided(sheet, this.viewer.target(row), { counts: pieces[0], verdict: "accepted", how: "split" });
     for (const piece of pieces.slice(1)) after = added(after, row.name, piece, "split");
-    this.desk.change(n, after, `split into ${pieces.length}`);
+    this.desk.change(n, withoutDoubles(this.desk, n, after, row), `split into ${pieces.length}`);
   }
 
   /** The chosen instances become one: the first of them. */
@@ -98,6 +98,7 @@ export class Editor {
       const drop = row.local === null;
       after = drop ? withdrawn(after, row.k) : decided(after, this.viewer.target(row), { verdict: "rejected" });
     }
+    after = [first, ...others].reduce((sheet, row) => withoutDoubles(this.desk, n, sheet, row), after);
     this.desk.change(n, after, `merged ${others.length + 1}`);
     return this.viewer.choose(first.local === null ? addedKey(counts) : first.key);
   }
@@ -136,7 +137,8 @@ export class Editor {
       const target = this.viewer.target(row);
       const change = counts ? { counts, how: "vertices" } : {};
       const verdict = counts ? /** @type {const} */ ("accepted") : /** @type {const} */ ("rejected");
-      this.desk.change(n, decided(sheet, target, { ...change, verdict }), counts ? "edited an outline" : "deleted an instance");
+      const after = withoutDoubles(this.desk, n, decided(sheet, target, { ...change, verdict }), row);
+      this.desk.change(n, after, counts ? "edited an outline" : "deleted an instance");
       if (counts && row.local === null) this.viewer.choose(addedKey(counts));
     });
   }

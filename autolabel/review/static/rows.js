@@ -103,6 +103,22 @@ function drawnRows(desk, n) {
   return rows;
 }
 
+/**
+ * Reject what an answer suppresses, which would come up in its place once that is rejected, or is another one.
+ *
+ * @param {Desk} desk
+ * @param {number} n
+ * @param {import("./types.js").Sheet} sheet
+ * @param {Row} row
+ */
+export function withoutDoubles(desk, n, sheet, row) {
+  if (row.local === null) return sheet;
+  const ids = [...(desk.masks(n)?.keys() ?? [])];
+  return desk.figures
+    .suppressedBy(n, row.local)
+    .reduce((after, local) => decided(after, { local, id: ids[local] }, { verdict: "rejected" }), sheet);
+}
+
 /** What an added instance is called by: its place changes as others come and go. @param {string} counts */
 export function addedKey(counts, time = 1) {
   return `added ${counts} ${time}`;

@@ -5,7 +5,7 @@ import { Editor } from "./editor.js";
 import { area, contains, decodeCounts } from "./masks.js";
 import { paintSwatch } from "./paint.js";
 import { decided, openAgain, restored, withdrawn } from "./reviews.js";
-import { instancesOf, judgeImage } from "./rows.js";
+import { instancesOf, judgeImage, withoutDoubles } from "./rows.js";
 import { Stage } from "./stage.js";
 
 /** @typedef {import("./desk.js").Desk} Desk */
@@ -256,7 +256,8 @@ export class Viewer {
     this._onChosen((sheet, row) => {
       if (row.lost) return verdict === "accepted" ? restored(sheet, row.k) : withdrawn(sheet, row.k);
       if (verdict === "rejected" && row.local === null) return withdrawn(sheet, row.k);
-      return decided(sheet, this.target(row), { verdict });
+      const after = decided(sheet, this.target(row), { verdict });
+      return verdict === "rejected" ? withoutDoubles(this.desk, this.n, after, row) : after;
     }, `${verdict} an instance`);
     if (next) this.choose(next.key);
   }
@@ -276,7 +277,8 @@ export class Viewer {
     this.editor.lastClass = category;
     return this._onChosen((sheet, row) => {
       const own = row.local !== null && this.desk.figures.ownCategory(this.n, row.local) === category;
-      return decided(sheet, this.target(row), { category: own ? null : name, verdict: "accepted" });
+      const after = decided(sheet, this.target(row), { category: own ? null : name, verdict: "accepted" });
+      return withoutDoubles(this.desk, this.n, after, row);
     }, `relabelled as ${name}`);
   }
 
