@@ -16,6 +16,7 @@ OPEN = f"import autolabel\nconfig = autolabel.Config.load({CONFIG!r})\nrun = aut
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
     """A JupyterLab: the folder that it serves, and the address of a notebook in it."""
+    pytest.importorskip("jupyterlab", reason="needs JupyterLab: ./scripts/front installs it")
     root = tmp_path_factory.mktemp("lab")
     with running_lab(root, tmp_path_factory.mktemp("home")) as address:
         yield root, address
