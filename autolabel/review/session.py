@@ -107,6 +107,13 @@ class Session:
         made = {"failed": contents.failed, "reviews": reviews}
         return orjson.dumps(shown_config | dict(contents.columns) | made)
 
+    def prepare(self, seconds: float) -> None:
+        """Wait so long for what the index is made of, if it is not there before."""
+        with self._lock:
+            building = self._building
+        if building is not None:
+            building.join(seconds)
+
     def images(self, numbers: Sequence[int]) -> list[dict[str, Any]]:
         """Ids and masks of the answered instances of some images, or the "error" of each. Raises Refused.
 

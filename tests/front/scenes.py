@@ -16,9 +16,13 @@ Scene = list[Detection]
 
 
 def random_scenes(count: int, seed: int) -> list[Scene]:
-    """Boxes, some with a hole, close to one another; scores in steps of 0.1, so that many are equal; none, too."""
+    """Boxes, some with a hole, close to one another; scores in steps of 0.1, so that many are equal; none, too.
+
+    The last image is crowded: many are sorted in another way than few.
+    """
     rng = np.random.default_rng(seed)
-    return [[random_detection(rng) for _ in range(rng.integers(0, 13))] for _ in range(count)]
+    sizes = [*rng.integers(0, 13, count - 1), 80]
+    return [[random_detection(rng) for _ in range(size)] for size in sizes]
 
 
 def random_detection(rng: np.random.Generator) -> Detection:

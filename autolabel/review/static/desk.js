@@ -12,6 +12,7 @@ import { sayTheSame, stateOf, UNDECIDED, whole } from "./reviews.js";
 
 export const DROP_REASONS = ["", ...REASONS.slice(1)]; // by code; "" is kept
 const KEPT_MASKS = 1200; // images whose masks stay in memory
+const SEEN_FIRST = 30; // images, about: asked for while all is counted
 
 /**
  * @typedef {object} Chosen  which images are shown, and how
@@ -51,6 +52,11 @@ export class Desk extends EventTarget {
     this.uid = `al${++desks}`; // a notebook may show several, whose elements need names of their own
     this.count = index.images.name.length;
     this.gone = new Set(index.gone ?? []);
+    /** @type {Map<number, Map<string, string>>} */
+    this._masks = new Map();
+    /** @type {Map<number, Promise<void>>} */
+    this._asked = new Map();
+    this.fetchMasks([...index.images.name.keys()].slice(0, SEEN_FIRST)).catch(() => {}); // meanwhile
     this.figures = new Figures(index, (n) => this._masks.get(n));
     this.classes = this.figures.classes;
     this.thresholds = this.figures.thresholds;
@@ -64,10 +70,6 @@ export class Desk extends EventTarget {
     this.chosen = ALL_IMAGES;
     /** @type {number[]} */
     this.shown = [];
-    /** @type {Map<number, Map<string, string>>} */
-    this._masks = new Map();
-    /** @type {Map<number, Promise<void>>} */
-    this._asked = new Map();
     /** @type {Map<string, Sheet>} */
     this._sheets = new Map(Object.entries(index.reviews).map(([image, sheet]) => [image, whole(sheet)]));
     /** @type {Map<string, number[]>} */

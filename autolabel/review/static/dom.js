@@ -34,9 +34,9 @@ export function choice(label, options, chosen) {
   return make("label", { className: "al-field" }, make("span", {}, label), select);
 }
 
-/** @param {number} value */
+/** @param {number} value  whole; a browser takes 20 ms to say the first number in a language */
 export function shownNumber(value) {
-  return value.toLocaleString("en");
+  return String(value).replace(/\B(?=(\d{3})+$)/g, ",");
 }
 
 /** @param {string} name @param {string} text */

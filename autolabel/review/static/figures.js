@@ -33,10 +33,11 @@ export class Figures {
     this.lacking = new Set(); // images whose masks are needed to compare drawn ones with
     /** @type {Map<string, Drawn>} */
     this._drawn = new Map();
-    this.counted = filterAll(this.data, this.thresholds, this.judged);
+    /** @type {ReturnType<typeof filterAll>} */
+    this.counted = { codes: this.data.codes, counts: [] };
   }
 
-  /** Apply the thresholds to every answer. */
+  /** Apply the thresholds to every answer. What is asked for before is as if all were kept. */
   count() {
     this.counted = filterAll(this.data, this.thresholds, this.judged);
   }

@@ -12,6 +12,8 @@ const PICTURE_WIDTH = 200;
 const PICTURE_HEIGHT = 150;
 const ROWS_AHEAD = 4;
 const FRAME_MS = 6; // of drawing in one frame: the rest waits for the next
+const STILL_MS = 50; // likewise, where nothing was scrolled for
+const STILL_AFTER_MS = 500;
 const KEPT_SPANS = 800; // images whose small overlays stay in memory
 const STATE_SIGNS = { new: "", accepted: "✓", rejected: "✕", edited: "✎" };
 
@@ -41,13 +43,17 @@ export class Grid {
     /** @type {Map<number, {of: string, spans: Map<string, Int32Array>}>} */
     this.spans = new Map();
     this.wanted = false;
+    this.scrolled = -Infinity; // when
     this.space = make("div", { className: "al-space", role: "presentation" });
     this.element = make("div", {
       className: "al-grid",
       role: "listbox",
       tabIndex: 0,
       "aria-label": "images",
-      onscroll: () => this.draw(),
+      onscroll: () => {
+        this.scrolled = performance.now();
+        this.draw();
+      },
       onclick: (/** @type {MouseEvent} */ event) => this._clicked(event, false),
       ondblclick: (/** @type {MouseEvent} */ event) => this._clicked(event, true),
     }, this.space);
@@ -114,11 +120,15 @@ export class Grid {
       const isOut = place < first * this.columns || place >= end;
       if (isOut || tile.n !== this.desk.shown[place]) this._remove(place);
     }
-    const until = performance.now() + FRAME_MS;
+    const now = performance.now();
+    const isStill = now - this.scrolled > STILL_AFTER_MS;
+    const until = now + (isStill ? STILL_MS : FRAME_MS);
     let later = false;
     /** @type {number[]} */
     const lacking = [];
-    for (const place of this._inOrder(first * this.columns, end)) {
+    const { seen, ahead } = this._inOrder(first * this.columns, end);
+    for (const place of [...seen, ...ahead]) {
+      if (isStill && lacking.length && place === ahead[0]) break; // they come once all that is seen is drawn
       const known = this.tiles.get(place);
       later = performance.now() > until;
       if (later && !(known && this.anew)) break;
@@ -134,19 +144,19 @@ export class Grid {
     if (later) requestAnimationFrame(() => this.draw());
   }
 
-  /** Places from `start` to `end`, those on the screen first. @param {number} start @param {number} end */
+  /** Places from `start` to `end`: those on the screen, and the others. @param {number} start @param {number} end */
   _inOrder(start, end) {
     const top = Math.floor(this.element.scrollTop / TILE_HEIGHT) * this.columns;
     const bottom = Math.ceil((this.element.scrollTop + this.element.clientHeight) / TILE_HEIGHT) * this.columns;
     const places = Array.from({ length: end - start }, (_, i) => start + i);
     const isSeen = (/** @type {number} */ place) => place >= top && place < bottom;
-    return [...places.filter(isSeen), ...places.filter((place) => !isSeen(place))];
+    return { seen: places.filter(isSeen), ahead: places.filter((place) => !isSeen(place)) };
   }
 
   /** @param {number[]} lacking */
   _fetch(lacking) {
-    for (let i = 0; i < lacking.length; i += 24) {
-      this.desk.fetchMasks(lacking.slice(i, i + 24)).then(() => this.draw(), () => {});
+    for (let i = 0; i < lacking.length; i += 30) {
+      this.desk.fetchMasks(lacking.slice(i, i + 30)).then(() => this.draw(), () => {});
     }
   }
 

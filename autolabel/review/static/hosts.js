@@ -17,7 +17,7 @@ export class Refusal extends Error {}
  * @returns {Promise<{status: number, body: any}>}
  */
 async function fetchJson(address, request) {
-  const response = await fetch(address, { cache: "no-store", ...request });
+  const response = await fetch(address, request); // the server says that nothing is to be kept
   const text = await response.text();
   let body = null;
   try {

@@ -3,6 +3,7 @@
 
 /** What a review says about an instance. */
 export const VERDICTS = { undecided: 0, sure: 1, rejected: 2 };
+const FEW = 64;
 
 /**
  * Instances of one image or of many, one after the other; all numbers of instances count from the first of these.
@@ -74,8 +75,10 @@ export function prepare(index) {
   return { count, offsets, pairOffsets, width, height, category, score, area, verdict, order, ...pairs, codes };
 }
 
-/** @param {string} text */
+/** @param {string} text @returns {ArrayBuffer} */
 export function bytesOfBase64(text) {
+  const own = /** @type {any} */ (Uint8Array).fromBase64; // far faster, where a browser has it
+  if (own) return own.call(Uint8Array, text).buffer;
   const letters = atob(text);
   const bytes = new Uint8Array(letters.length);
   for (let i = 0; i < letters.length; i++) bytes[i] = letters.charCodeAt(i);
@@ -97,14 +100,30 @@ function emptyPairs(count) {
  * @param {number} to
  */
 function bestFirst(score, area, verdict, from, to) {
-  const order = Uint32Array.from({ length: to - from }, (_, i) => from + i);
+  const order = new Uint32Array(to - from);
+  for (let i = from; i < to; i++) order[i - from] = i;
   /** @param {number} i */
   const scoreOf = (i) => (Number.isNaN(score[i]) ? -Infinity : score[i]);
   /** @param {number} i */
   const isSure = (i) => Number(verdict[i] === VERDICTS.sure);
-  return order.sort(
-    (a, b) => isSure(b) - isSure(a) || scoreOf(b) - scoreOf(a) || area[b] - area[a] || a - b,
-  );
+  /** @param {number} a @param {number} b */
+  const byWorth = (a, b) => isSure(b) - isSure(a) || scoreOf(b) - scoreOf(a) || area[b] - area[a] || a - b;
+  return order.length > FEW ? order.sort(byWorth) : insertionSort(order, byWorth);
+}
+
+/**
+ * Sort a few numbers in place: of thousands of short rows the browser's own takes several times as long.
+ * @param {Uint32Array} row
+ * @param {(a: number, b: number) => number} compare
+ */
+function insertionSort(row, compare) {
+  for (let end = 1; end < row.length; end++) {
+    const own = row[end];
+    let at = end;
+    for (; at > 0 && compare(own, row[at - 1]) < 0; at--) row[at] = row[at - 1];
+    row[at] = own;
+  }
+  return row;
 }
 
 /**
