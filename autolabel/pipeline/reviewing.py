@@ -129,12 +129,12 @@ class ReviewCounts:
         if self.lost:
             yield (
                 f"{self.lost} decision(s) of the review found no instance any more and are not applied; "
-                "open the review, which shows them"
+                'open the review, where "State: outdated" shows them'
             )
         if self.stale:
             yield (
                 f"{self.stale} image(s) were accepted on other answers than they have now, and count as not "
-                "accepted; open the review and look at them again"
+                'accepted; open the review, where "State: outdated" shows them, and look at them again'
             )
 
     def _add_decision(self, decision: Decision) -> None:

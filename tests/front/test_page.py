@@ -191,8 +191,8 @@ def test_what_was_dropped_can_be_seen_and_accepted(review, street):
     assert (decision["verdict"], decision["origin"]["confidence"]) == ("accepted", 0.2)
 
 
-def test_a_class_is_given_by_digit_and_by_typing(review, street):
-    """A digit gives the chosen instance that class, c and a name's beginning does too."""
+def test_a_class_is_given_by_digit_by_typing_and_by_its_button(review, street):
+    """A digit gives the chosen instance that class, c and a name's beginning does too, and so does its button."""
     review.open("cars.png").press("ArrowDown", "2").expect_rows(
         "person 0.90 ✓ car · changed", "person 0.70", "car 0.60"
     )
@@ -208,7 +208,8 @@ def test_a_class_is_given_by_digit_and_by_typing(review, street):
         d["origin"]["confidence"]: d["category"] for d in kept_reviews(street)["cars.png"]["instances"]
     }
     assert decided == {0.9: "person", 0.6: NASTY_CLASS}
-    review.press("1").saved()
+    review.viewer.get_by_role("group", name="classes").get_by_role("button", name="car").click()
+    review.saved()
     [_, back] = kept_reviews(street)["cars.png"]["instances"]
     assert back["category"] is None
 

@@ -135,6 +135,9 @@ def test_decisions_survive_a_relabel(street, browser):
     with served(street) as server, tab(browser) as page:
         review = Reviewer(page).begin(f"{server.url}/?token={server.token}")
         review.expect_state("ring.png", "edited")  # it was accepted on other answers
+        expect(review.states).to_contain_text("2 outdated: look again")
+        review.field("State").select_option("outdated")
+        review.expect_names("cars.png", "ring.png")
         review.open("cars.png")
         review.expect_rows(
             "person 0.80 ✓ car · changed",
@@ -145,8 +148,29 @@ def test_decisions_survive_a_relabel(street, browser):
         review.press("Enter").expect_rows(
             "person 0.80 ✓ car · changed", "person 0.70", "car ✓ by hand"
         ).saved()
+        review.leave().expect_names("ring.png").tile("ring.png").click()
+        review.press("a")
+        expect(review.states).not_to_contain_text("outdated")
+        review.saved()
     kept = kept_reviews(street)["cars.png"]["instances"]
     assert [d["origin"] is None for d in kept] == [False, True]
+
+
+def test_accepting_an_image_lets_lost_decisions_go(street, browser):
+    """What is accepted is what is shown; the decision whose answer is gone comes back by undo only."""
+    with served(street) as server, tab(browser) as page:
+        review = Reviewer(page).begin(f"{server.url}/?token={server.token}")
+        review.open("cars.png").press("ArrowDown", "ArrowDown", "ArrowDown", "2").saved()
+    write_answers({**STREET, "cars.png": [one for one in STREET["cars.png"] if one[1] != 0.6]})
+    autolabel.label(street)
+    with served(street) as server, tab(browser) as page:
+        review = Reviewer(page).begin(f"{server.url}/?token={server.token}")
+        review.tile("cars.png").click()
+        review.press("a")
+        expect(review.message).to_have_text("accepted cars.png without 1 lost decision(s)")
+        review.expect_state("cars.png", "accepted").press("z").expect_state("cars.png", "edited")
+        review.press("Shift+z").expect_state("cars.png", "accepted").saved()
+    assert len(kept_reviews(street)["cars.png"]["instances"]) == 2
 
 
 def test_a_run_that_is_labelled_anew_meanwhile_says_so(street, browser):

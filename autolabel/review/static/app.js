@@ -126,12 +126,13 @@ class App {
 
   _count() {
     const { desk } = this;
-    const counts = desk.states();
+    const { outdated, ...counts } = desk.states();
     const shown = desk.shown.length === desk.count ? "" : `${shownNumber(desk.shown.length)} of `;
     const judged = Object.entries(counts).filter(([, n]) => n).map(([state, n]) => `${shownNumber(n)} ${state}`);
     const { failed } = desk.index;
     const missing = failed ? `; ${shownNumber(failed)} without an answer, or gone, are not shown` : "";
-    this.states.textContent = `${shown}${shownNumber(desk.count)} images: ${judged.join(", ")}${missing}`;
+    const again = outdated ? `; ${shownNumber(outdated)} outdated: look again` : "";
+    this.states.textContent = `${shown}${shownNumber(desk.count)} images: ${judged.join(", ")}${again}${missing}`;
   }
 
   _status() {

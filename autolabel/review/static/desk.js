@@ -4,7 +4,7 @@
 import { Figures } from "./figures.js";
 import { largestOverlap, REASONS, uncertainty } from "./filters.js";
 import { Outbox } from "./outbox.js";
-import { sayTheSame, stateOf, UNDECIDED, whole } from "./reviews.js";
+import { isOutdated, sayTheSame, stateOf, UNDECIDED, whole } from "./reviews.js";
 
 /** @typedef {import("./types.js").Host} Host */
 /** @typedef {import("./types.js").Index} Index */
@@ -124,6 +124,11 @@ export class Desk extends EventTarget {
     return stateOf(this.sheet(n), this.index.images.answers[n]);
   }
 
+  /** @param {number} n whether its decisions were made on other answers */
+  isOutdated(n) {
+    return isOutdated(this.sheet(n), this.index.images.answers[n]);
+  }
+
   /** @param {number} n @returns {Map<string, string> | undefined} id to counts, in the order of the answers */
   masks(n) {
     return this._masks.get(n);
@@ -195,7 +200,7 @@ export class Desk extends EventTarget {
     if (this.gone.has(n)) return false;
     if (name && !this.name(n).toLowerCase().includes(name.toLowerCase())) return false;
     if (split !== "any" && this.index.images.split[n] !== split) return false;
-    if (state !== "any" && this.state(n) !== state) return false;
+    if (state !== "any" && (state === "outdated" ? !this.isOutdated(n) : this.state(n) !== state)) return false;
     if (category < 0 && !reason && low <= 0 && high >= 1) return true;
     const codes = this.figures.codes(n);
     for (let local = 0; local < codes.length; local++) {
@@ -229,8 +234,12 @@ export class Desk extends EventTarget {
   /** @returns {Record<string, number>} */
   states() {
     /** @type {Record<string, number>} */
-    const found = { new: 0, edited: 0, accepted: 0, rejected: 0 };
-    for (let n = 0; n < this.count; n++) if (!this.gone.has(n)) found[this.state(n)]++;
+    const found = { new: 0, edited: 0, accepted: 0, rejected: 0, outdated: 0 };
+    for (let n = 0; n < this.count; n++) {
+      if (this.gone.has(n)) continue;
+      found[this.state(n)]++;
+      found.outdated += Number(this.isOutdated(n));
+    }
     return found;
   }
 
@@ -246,7 +255,7 @@ export class Desk extends EventTarget {
   change(n, after, what) {
     const before = this.sheet(n);
     if (this.index.read_only) return this.say("this review is read-only");
-    if (sayTheSame(before.review, after.review)) return;
+    if (sayTheSame(before.review, after.review)) return this.say(`${this.name(n)}: nothing changes`);
     this._done.push({ n, before, after, what });
     this._undone = [];
     this._put(n, after);

@@ -24,6 +24,7 @@ export class Figures {
     this.masks = masks;
     this.data = prepare(index);
     this.prompt = new Uint16Array(bytesOfBase64(index.prompt));
+    this.category = this.data.category.slice(); // of every answer, as decided
     this.classes = index.classes.map(({ name }) => name);
     const { cross_class_iou, nms_metric, max_area } = index.filter;
     this.thresholds = { classes: index.classes.map((own) => ({ ...own })), cross_class_iou, nms_metric, max_area };
@@ -74,7 +75,7 @@ export class Figures {
 
   /** @param {number} n @param {number} local @returns {number} the class of an answer, as decided */
   categoryOf(n, local) {
-    return this.judged.get(n)?.sure.get(local) ?? this.ownCategory(n, local);
+    return this.category[this.data.offsets[n] + local];
   }
 
   /** @param {number} n @param {number} local */
@@ -95,8 +96,15 @@ export class Figures {
 
   /** Let the decisions about an image hold; `count` is to follow. @param {number} n @param {Sheet} sheet */
   judge(n, sheet) {
-    if (!sheet.review.verdict && !sheet.review.instances.length) this.judged.delete(n);
-    else this.judged.set(n, this._judgement(n, sheet));
+    const [from, to] = [this.data.offsets[n], this.data.offsets[n + 1]];
+    this.category.set(this.data.category.subarray(from, to), from);
+    if (!sheet.review.verdict && !sheet.review.instances.length) {
+      this.judged.delete(n);
+      return;
+    }
+    const judged = this._judgement(n, sheet);
+    this.judged.set(n, judged);
+    for (const [local, category] of judged.sure) this.category[from + local] = category;
   }
 
   /** @param {number} n @param {Sheet} sheet @returns {Judged} */

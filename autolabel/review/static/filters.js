@@ -191,8 +191,8 @@ function filterReviewed(data, n, limits, judged) {
 
 /**
  * How the scores of each class lie, kept and dropped apart, in `bins` equal bins of 0..1 (1 is in the last), and how
- * many have none. `codes` are those of `filterAll`.
- * @param {FilterData} data
+ * many have none. `codes` are those of `filterAll`, `category` may be as decided.
+ * @param {Pick<FilterData, "category" | "score">} data
  * @param {Uint8Array} codes
  * @param {number} classes
  * @param {number} bins

@@ -224,7 +224,7 @@ export class Grid {
     tile.element.dataset.name = desk.name(n);
     tile.name.textContent = `${kept} · ${desk.name(n)}`;
     tile.name.title = desk.name(n);
-    tile.sign.textContent = STATE_SIGNS[state];
+    tile.sign.textContent = desk.isOutdated(n) ? "?" : STATE_SIGNS[state];
     tile.drawn = "";
   }
 

@@ -45,7 +45,7 @@ export function makeFilters(desk) {
     "form",
     { className: "al-filters", "aria-label": "filter", onsubmit: (/** @type {Event} */ event) => event.preventDefault() },
     make("label", { className: "al-field" }, make("span", {}, "Name"), search),
-    choice("State", ["any", "new", "accepted", "rejected", "edited"].map((s) => [s, s]), (state) => desk.select({ state })),
+    choice("State", ["any", "new", "accepted", "rejected", "edited", "outdated"].map((s) => [s, s]), (state) => desk.select({ state })),
     choice("Split", [["any", "any"], .../** @type {[string, string][]} */ (splits.map((s) => [s, s || "none yet"]))], (split) =>
       desk.select({ split })),
     choice("Class", [["-1", "any"], .../** @type {[string, string][]} */ (desk.classes.map((c, i) => [String(i), c]))], (c) =>
@@ -84,7 +84,8 @@ export function makeSliders(desk) {
   // which images are shown may depend on it: they stay where they are until the slider is let go
   element.addEventListener("change", () => desk.select({}));
   const all = () => {
-    const bins = histograms(desk.figures.data, desk.figures.counted.codes, desk.classes.length, BINS);
+    const { category, counted, data } = desk.figures;
+    const bins = histograms({ category, score: data.score }, counted.codes, desk.classes.length, BINS);
     updates.forEach((update, category) => update(bins[category]));
     const totals = DROP_REASONS.map((_, code) => desk.figures.counts.reduce((sum, perCode) => sum + perCode[code], 0));
     const total = totals[0];

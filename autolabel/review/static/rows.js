@@ -1,7 +1,7 @@
 // The instances of one image as people see them: answers with what was decided about each, and what was added.
 
 import { DROP_REASONS } from "./desk.js";
-import { decided, judgedImage } from "./reviews.js";
+import { decided, judgedImage, withdrawn } from "./reviews.js";
 
 /** @typedef {import("./desk.js").Desk} Desk */
 /** @typedef {import("./types.js").Decision} Decision */
@@ -125,7 +125,8 @@ export function addedKey(counts, time = 1) {
 }
 
 /**
- * Accept an image with all that is kept of it, or reject it, once what was decided before it is done.
+ * Accept an image with all that is kept of it, or reject it, once what was decided before it is done. Decisions that
+ * lost their answers are no part of what is accepted.
  *
  * @param {Desk} desk
  * @param {number} n
@@ -135,11 +136,15 @@ export function judgeImage(desk, n, verdict) {
   const answers = desk.index.images.answers[n];
   return desk.inTurn(n, async () => {
     let sheet = desk.sheet(n);
+    let what = `${verdict} ${desk.name(n)}`;
     if (verdict === "accepted") {
       await desk.fetchMasks([n]);
       sheet = desk.sheet(n);
       // of an image that was rejected, what would be kept if it were not
       if (sheet.review.verdict === "rejected") sheet = judgedImage(sheet, null, "");
+      const { lost } = sheet;
+      sheet = [...lost].sort((a, b) => b - a).reduce(withdrawn, sheet);
+      if (lost.length) what += ` without ${lost.length} lost decision(s)`;
       const codes = desk.figures.codesWith(n, sheet);
       const ids = [...(desk.masks(n)?.keys() ?? [])];
       if (ids.length !== desk.figures.codes(n).length) throw new Error("its masks are not here; reload the page");
@@ -147,6 +152,6 @@ export function judgeImage(desk, n, verdict) {
         if (codes[local] === 0) sheet = decided(sheet, { local, id }, { verdict });
       });
     }
-    desk.change(n, judgedImage(sheet, verdict, answers), `${verdict} ${desk.name(n)}`);
+    desk.change(n, judgedImage(sheet, verdict, answers), what);
   });
 }

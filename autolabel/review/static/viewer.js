@@ -3,9 +3,9 @@
 import { make } from "./dom.js";
 import { Editor } from "./editor.js";
 import { area, contains, decodeCounts } from "./masks.js";
-import { paintSwatch } from "./paint.js";
 import { decided, openAgain, restored, withdrawn } from "./reviews.js";
 import { instancesOf, judgeImage, withoutDoubles } from "./rows.js";
+import { Side } from "./side.js";
 import { Stage } from "./stage.js";
 
 /** @typedef {import("./desk.js").Desk} Desk */
@@ -37,11 +37,10 @@ export class Viewer {
     this.isWanted = false; // a drawing of the list, in the next frame
     this.title = make("h2", { className: "al-title", tabIndex: -1 });
     this.hint = make("p", { className: "al-hint", role: "status" });
-    this.list = make("div", { className: "al-list", role: "listbox", tabIndex: 0, "aria-label": "instances", "aria-multiselectable": "true" });
-    this.relabel = this._makeRelabel();
+    this.side = new Side(desk, (key, more) => this.choose(key, more), (category) => this.label(category));
     this.element = make("section", { className: "al-viewer", hidden: true, "aria-label": "one image" },
       make("div", { className: "al-viewer-head" }, this.title, this._makeButtons()),
-      make("div", { className: "al-viewer-body" }, this.stage.canvas, make("div", { className: "al-side" }, this.relabel, this.list)),
+      make("div", { className: "al-viewer-body" }, this.stage.canvas, this.side.element),
       this.hint);
     this.editor = new Editor(this);
     this._listen();
@@ -131,17 +130,9 @@ export class Viewer {
     this.isWanted = true;
     requestAnimationFrame(() => {
       this.isWanted = false;
-      this._drawList();
+      this.side.show(this.listed, this.chosen);
       this.draw();
     });
-  }
-
-  _drawList() {
-    const items = this.listed.map((row, i) => this._item(row, i));
-    this.list.replaceChildren(...items);
-    const active = this.list.querySelector('[aria-selected="true"]');
-    this.list.setAttribute("aria-activedescendant", active?.id ?? "");
-    active?.scrollIntoView({ block: "nearest" });
   }
 
   draw() {
@@ -173,25 +164,6 @@ export class Viewer {
     return this.dropped || row.lost || row.reason === "" || row.verdict !== "" || this.chosen.has(row.key);
   }
 
-  /** @param {Row} row @param {number} i @returns {HTMLElement} */
-  _item(row, i) {
-    const swatch = make("span", { className: "al-swatch", "aria-hidden": "true" });
-    paintSwatch(swatch, row.category);
-    const what = row.lost ? "its answer is gone: Enter keeps it, w drops it" : row.reason.replaceAll("_", " ");
-    const sign = row.lost ? "?" : row.reason === "review_rejected" ? "✕" : row.verdict === "accepted" ? "✓" : "";
-    const { name } = row;
-    const score = row.score === null ? "" : row.score.toFixed(2);
-    const notes = [row.prompt === name ? "" : row.prompt, row.changed ? "changed" : "", what].filter(Boolean).join(" · ");
-    return make("div", {
-      className: `al-row${row.reason || row.lost ? " al-gone" : ""}`,
-      id: `${this.desk.uid}-row-${i}`,
-      role: "option",
-      "aria-selected": String(this.chosen.has(row.key)),
-      onclick: (/** @type {MouseEvent} */ event) => this.choose(row.key, event.shiftKey || event.ctrlKey),
-    }, swatch, make("span", { className: "al-row-name" }, name), make("span", { className: "al-row-score" }, score),
-    make("span", { className: "al-row-sign", "aria-label": row.verdict }, sign), make("span", { className: "al-row-notes" }, notes));
-  }
-
   /** @param {string | null} key @param {boolean} [more]  beside what is chosen already */
   choose(key, more = false) {
     if (this.editor.tool) this.editor.end();
@@ -208,7 +180,7 @@ export class Viewer {
     const at = listed.findIndex((row) => row.key === last);
     const next = at < 0 ? (step > 0 ? 0 : listed.length - 1) : (at + step + listed.length) % listed.length;
     this.choose(listed[next].key, more);
-    this.list.focus();
+    this.side.list.focus();
   }
 
   // ---- decisions ----------------------------------------------------------------------------------------------
@@ -370,7 +342,7 @@ export class Viewer {
       w: () => this.withdraw(),
       d: () => (this.chosen.size ? this.judge("rejected") : this.desk.say("choose an instance to delete")),
       Delete: () => (this.chosen.size ? this.judge("rejected") : this.desk.say("choose an instance to delete")),
-      c: () => this._type(),
+      c: () => this.side.input.focus(),
       h: () => this.toggleMasks(),
       s: () => {
         this.dropped = !this.dropped;
@@ -413,32 +385,6 @@ export class Viewer {
   }
 
   // ---- parts of the page --------------------------------------------------------------------------------------
-
-  _makeRelabel() {
-    const input = make("input", {
-      type: "text", "aria-label": "class of the chosen instance", placeholder: "class (c)", autocomplete: "off",
-    });
-    const id = `${this.desk.uid}-classes`;
-    input.setAttribute("list", id);
-    const options = make("datalist", { id }, ...this.desk.classes.map((value) => make("option", { value })));
-    input.addEventListener("keydown", (event) => {
-      event.stopPropagation();
-      if (event.key === "Escape") this.list.focus();
-      if (event.key !== "Enter") return;
-      const typed = input.value.trim().toLowerCase();
-      const exact = this.desk.classes.findIndex((name) => name.toLowerCase() === typed);
-      const found = exact >= 0 ? exact : this.desk.classes.findIndex((name) => name.toLowerCase().startsWith(typed));
-      if (!typed || found < 0) return this.desk.say(`there is no class ${input.value}`);
-      input.value = "";
-      this.list.focus();
-      return this.label(found);
-    });
-    return make("div", { className: "al-relabel" }, input, options);
-  }
-
-  _type() {
-    /** @type {HTMLInputElement} */ (this.relabel.querySelector("input")).focus();
-  }
 
   _makeButtons() {
     /** @type {[string, string, () => void][]} */
