@@ -190,7 +190,7 @@ def _put(run: Run, entry: Labelled, given: _Image, place: int, made: str) -> tup
 def _origins(run: Run, entry: Labelled, review: dict[str, Any]) -> dict[str, Origin]:
     """The present answers by their ids, where a document names some by these alone."""
     instances = review.get("instances")
-    origins = [d.get("origin") for d in instances or () if isinstance(d, dict)]
+    origins: list[object] = [d.get("origin") if isinstance(d, dict) else {} for d in instances or ()]
     if all(not isinstance(origin, dict) or "counts" in origin for origin in origins):
         return {}
     return answers_of(run.store, run.asked, run.categories, entry).origins

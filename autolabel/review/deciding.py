@@ -51,6 +51,8 @@ def answers_of(store: Store, asked: Question, categories: Sequence[Category], en
 def filled(document: object, known: Mapping[str, Origin]) -> object:
     """A document as a page may shorten it, made whole: what it leaves out, and answers that it names alone.
 
+    An id in place of a decision accepts that answer.
+
     What is no such document stays as it is, for `decisions.from_json` to refuse.
     """
     if not isinstance(document, dict) or not isinstance(document.get("instances"), list):
@@ -60,6 +62,8 @@ def filled(document: object, known: Mapping[str, Origin]) -> object:
 
 
 def _filled(decision: object, known: Mapping[str, Origin]) -> object:
+    if isinstance(decision, str):
+        decision = {"verdict": "accepted", "origin": {"id": decision}}
     if not isinstance(decision, dict):
         return decision
     whole = {"origin": None, "category": None, "counts": None} | decision
@@ -150,8 +154,8 @@ class _Earlier:
 def _named(document: object) -> set[str]:
     """The ids of the answers that a document decides on."""
     instances = document.get("instances") if isinstance(document, dict) else None
-    origins = [each.get("origin") for each in instances or () if isinstance(each, dict)]
-    ids = [origin.get("id") for origin in origins if isinstance(origin, dict)]
+    origins = [each.get("origin") if isinstance(each, dict) else each for each in instances or ()]
+    ids = [origin.get("id") if isinstance(origin, dict) else origin for origin in origins]
     return {id_ for id_ in ids if isinstance(id_, str)}
 
 
@@ -175,6 +179,23 @@ class _SlimReview(msgspec.Struct, omit_defaults=True):
     made_on: str = ""
 
 
+class _Shown(msgspec.Struct, omit_defaults=True):
+    """What a page gets of a review. Most decisions accept an answer, and are its id alone."""
+
+    instances: list[_SlimDecision | str]
+    verdict: Verdict | None = None
+    made_on: str = ""
+
+
+def _shown(review: _SlimReview) -> _Shown:
+    return _Shown([_short(d) for d in review.instances], review.verdict, review.made_on)
+
+
+def _short(decision: _SlimDecision) -> _SlimDecision | str:
+    says_more = decision != _SlimDecision("accepted", decision.origin)
+    return decision if says_more or decision.origin is None else decision.origin.id
+
+
 def shown(
     stored: tuple[int, Review], answers: Answers, others: Mapping[int, Answers] | None = None
 ) -> dict[str, Any]:
@@ -186,13 +207,15 @@ def shown(
     revision, review = stored
     own = _places(review, answers)
     differ = {number: _places(review, those) for number, those in (others or {}).items()}
-    slim = msgspec.to_builtins(msgspec.convert(decisions.to_json(review), _SlimReview))
+    slim = msgspec.convert(decisions.to_json(review), _SlimReview)
+    told = msgspec.to_builtins(_shown(slim))
     for k in {k for places in (own, *differ.values()) for k in places["lost"]}:
         origin = review.instances[k].origin
         if origin is not None:
-            slim["instances"][k]["origin"] = decisions.origin_json(origin)
+            whole = {"origin": decisions.origin_json(origin)}
+            told["instances"][k] = msgspec.to_builtins(slim.instances[k]) | whole
     of = {str(number): places for number, places in differ.items() if places != own}
-    return {"revision": revision, "review": slim, **own, **({"of": of} if of else {})}
+    return {"revision": revision, "review": told, **own, **({"of": of} if of else {})}
 
 
 def _places(review: Review, answers: Answers) -> dict[str, list[Any]]:
@@ -222,7 +245,7 @@ def placed(
             matched.append(None if decision.origin is None else places.pop(decision.origin.id))
     except (msgspec.DecodeError, ValueError, KeyError):  # another answer's, or no review
         return None
-    return {"review": orjson.Fragment(msgspec.json.encode(slim)), "lost": [], "matched": matched}
+    return {"review": orjson.Fragment(msgspec.json.encode(_shown(slim))), "lost": [], "matched": matched}
 
 
 def _sign(decision: Decision) -> Decision:

@@ -438,3 +438,16 @@ def test_many_threads_at_once(session):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(24)))
     assert len(won[1]) == 1
+
+
+def test_an_id_alone_accepts_its_answer(session):
+    """The index tells an accepted answer so, and a page may send it back so."""
+    id_ = session.images([0])[0]["instances"][0][0]
+    kept = decide(session, 0, id_)
+    assert kept["review"]["instances"] == [id_]
+    assert index_of(session)["reviews"][session.digest(0).hex()]["review"]["instances"] == [id_]
+    with store() as run:
+        [decision] = orjson.loads(run.review(session.digest(0))[1])["instances"]
+    assert (decision["verdict"], decision["origin"]["id"]) == ("accepted", id_)
+    with pytest.raises(Refused, match="no answer of this image"):
+        decide(session, 0, "nobody", base=1)

@@ -61,8 +61,8 @@ export class Desk extends EventTarget {
     this.classes = this.figures.classes;
     this.thresholds = this.figures.thresholds;
     this.outbox = new Outbox(host, {
-      saved: (n, kept) => this._show(n, whole(kept)),
-      conflict: (n, mine, theirs) => this._conflict(n, mine, whole(theirs)),
+      saved: (n, kept) => this._show(n, kept),
+      conflict: (n, mine, theirs) => this._conflict(n, mine, theirs),
       refused: (n, confirmed, reason) => this._refused(n, confirmed, reason),
       changed: () => this.tell("status"),
     });

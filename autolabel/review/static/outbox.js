@@ -1,7 +1,7 @@
 // Decisions on their way to the host: one at a time for each image, sent again until they are kept or refused.
 
 import { Refusal } from "./hosts.js";
-import { sayTheSame } from "./reviews.js";
+import { sayTheSame, whole } from "./reviews.js";
 
 /** @typedef {import("./types.js").Host} Host */
 /** @typedef {import("./types.js").Sheet} Sheet */
@@ -59,7 +59,8 @@ export class Outbox {
     this.told.changed();
     const slow = setTimeout(() => this._inTrouble("not saved yet: no answer comes"), SLOW_MS);
     try {
-      const { ok, ...kept } = await this.host.decide(letter.n, image, sent);
+      const { ok, ...told } = await this.host.decide(letter.n, image, sent);
+      const kept = whole(told);
       this.trouble = "";
       letter.sent = null;
       // our own, whose answer was lost on the way, is no conflict

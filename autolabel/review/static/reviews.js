@@ -16,15 +16,18 @@ export const UNDECIDED = {
 };
 
 /**
- * A sheet as a host tells it, with what it leaves out because it says nothing.
+ * A sheet as a host tells it, with what it leaves out because it says nothing. An id alone is an accepted answer.
  *
- * @param {Sheet} sheet
+ * @param {import("./types.js").ToldSheet} sheet
  * @returns {Sheet}
  */
 export function whole(sheet) {
   const { review } = sheet;
-  const bare = { origin: null, category: null, counts: null, how: "", at: "" };
-  const instances = review.instances.map((decision) => ({ ...bare, ...decision }));
+  const instances = review.instances.map((told) => {
+    const { origin = null, verdict, category = null, counts = null, how = "", at = "" } =
+      typeof told === "string" ? { origin: { id: told }, verdict: /** @type {const} */ ("accepted") } : told;
+    return { origin, verdict, category, counts, how, at };
+  });
   return { ...sheet, review: { ...UNDECIDED.review, ...review, instances } };
 }
 

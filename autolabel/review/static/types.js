@@ -32,6 +32,10 @@
  * @property {Record<number, {lost: number[], matched: (number | null)[]}>} [of]  for single files of one content
  * @property {number} [base]  in a file: the revision that the file was made from
  *
+ * @typedef {Partial<Decision> & Pick<Decision, "verdict">} ToldDecision
+ * @typedef {Omit<Sheet, "review"> & {review: Partial<Review> & {instances: (ToldDecision | string)[]}}} ToldSheet  as
+ *   a host tells it
+ *
  * @typedef {object} ClassSettings
  * @property {string} name
  * @property {number} confidence
@@ -59,7 +63,7 @@
  * @property {string} pair_a
  * @property {string} pair_b
  * @property {string} pair_shared
- * @property {Record<string, Sheet>} reviews
+ * @property {Record<string, ToldSheet>} reviews
  * @property {number} [failed]  how many images of the run are not in it
  * @property {number[]} [gone]  images that are there no more, and keep their place
  *
@@ -85,7 +89,7 @@
  * @property {(numbers: number[]) => Promise<ImageMasks[]>} images
  * @property {(n: number) => string | Promise<string>} thumb  an address
  * @property {(n: number) => string | Promise<string>} picture  an address
- * @property {(n: number, image: string, sheet: Sheet) => Promise<Sheet & {ok: boolean}>} decide
+ * @property {(n: number, image: string, sheet: Sheet) => Promise<ToldSheet & {ok: boolean}>} decide
  * @property {(n: number, prompt: MaskPrompt) => Promise<{counts: string}>} mask
  * @property {(thresholds: NewThresholds) => Promise<{saved: string}>} save
  */
