@@ -1,11 +1,9 @@
 """Outlines of the page: rings that give the mask again, and handles that change pixels only where they move."""
 
-import cv2
 import numpy as np
 import pytest
 
 from autolabel.geometry import rle
-from autolabel.types import RLE
 from tests.front.bitmaps import DECODED, bitmaps, counts_of, sent
 from tests.front.node import mapped, needs_node, refusals
 from tests.geometry.masks import parts
@@ -118,34 +116,84 @@ def test_a_ring_of_few_points_is_left_alone():
     assert len(found[1]) == 3
 
 
+def test_handles_that_stay_change_nothing():
+    """With every handle where it was, and with new ones put in, the mask is the same to the last pixel."""
+    work = f"""(c) => {{ const m = {DECODED}; const found = outlinesOf(m, c.tolerance);
+        const more = found.map((one) => one.handles.flatMap((a, i) => {{
+            const b = one.handles[(i + 1) % one.handles.length];
+            return [a, handleBetween(one, a, b, [(a[0] + b[0]) / 2, (a[1] + b[1]) / 2])]; }}));
+        const again = more.map((ring) => ring.filter((_, i) => i % 2 === 0));
+        return [found.map((one) => one.handles), more, again].map((each) => encodeCounts(redraw(m, found, each))); }}"""
+    masks = bitmaps(150)
+    cases = [sent(mask) | {"tolerance": i % 4} for i, mask in enumerate(masks)]
+    for mask, found in zip(masks, mapped(work, cases), strict=True):
+        assert found == [counts_of(mask)] * 3
+
+
 def test_a_moved_handle_changes_pixels_only_between_the_outlines():
-    """What both outlines hold, or neither does, stays as it was; what only the new one holds is added."""
+    """Between handles that stay, a ring goes as before; pixels change where old and new ring differ."""
+    work = f"""(c) => {{ const m = {DECODED}; const found = outlinesOf(m, c.tolerance);
+        const handles = found.map((one) => one.handles.slice());
+        const r = Math.floor(c.ring * found.length);
+        const p = Math.floor(c.handle * handles[r].length);
+        handles[r][p] = [handles[r][p][0] + c.by[0], handles[r][p][1] + c.by[1]];
+        const around = [handles[r].at(p - 1), handles[r][p], handles[r][(p + 1) % handles[r].length]];
+        return [found[r], followHandles(found[r], handles[r]), around, encodeCounts(redraw(m, found, handles))]; }}"""
     rng = np.random.default_rng(4)
-    cases = []
-    for mask in bitmaps(120):
-        box = cv2.boundingRect(mask.view(np.uint8))
-        before = [[[box[0], box[1]], [box[0] + box[2], box[1]], [box[0] + box[2], box[1] + box[3]]]]
-        after = (np.array(before) + rng.uniform(-4, 4, (1, 3, 2))).tolist()
-        cases.append(sent(mask) | {"before": before, "after": after, "mask": mask})
-    work = (
-        f"""(c) => [c.after, c.before].map((rings) => encodeCounts(moveEdges({DECODED}, c.before, rings)))"""
-    )
-    plain = [{key: case[key] for key in case if key != "mask"} for case in cases]
-    for case, (moved, same) in zip(cases, mapped(work, plain), strict=True):
-        mask = case["mask"]
-        before, after = painted(case["before"], mask.shape), painted(case["after"], mask.shape)
-        assert moved == counts_of((mask | after & ~before) & ~(before & ~after))
-        assert same == counts_of(mask)
+    masks = [mask for mask in bitmaps(200) if mask.any()]
+    cases = [
+        sent(mask) | dict(zip(("tolerance", "ring", "handle"), rng.random(3).tolist(), strict=True))
+        | {"by": rng.uniform(-6, 6, 2).tolist()}
+        for mask in masks
+    ]  # fmt: skip
+    for mask, (one, followed, around, moved) in zip(masks, mapped(work, cases), strict=True):
+        before, after = painted([one["ring"]], mask.shape), painted([followed], mask.shape)
+        more, less = (after & ~before), (before & ~after)
+        changed = (mask & ~more) | less if one["hole"] else (mask | more) & ~less
+        assert moved == counts_of(changed)
+        kept = followed.index(around[1])
+        turned = followed[kept:] + followed[:kept]
+        assert (turned[1], turned[-1]) == (around[2], around[0]), "straight to the handles beside it"
 
 
-def test_handles_of_a_real_outline_move_alone():
-    """On a simplified outline one handle is moved: far from it, no pixel changes."""
+@pytest.mark.parametrize("tolerance", [1, 2.5])
+def test_a_moved_handle_leaves_no_crumbs(tolerance):
+    """On a ring, whichever handle of its edge or its hole is moved wherever, it stays one part with one hole."""
     y, x = np.mgrid[:80, :80]
-    mask = (x - 40) ** 2 + (y - 40) ** 2 < 30**2
-    work = f"""(c) => {{ const m = {DECODED}; const before = rings(m).map(({{ ring }}) => simplify(ring, 2));
-        const at = before[0].reduce((best, p, i) => (p[0] > before[0][best][0] ? i : best), 0);
-        const after = [before[0].map((p, i) => (i === at ? [p[0] + 9, p[1]] : p))];
-        return encodeCounts(moveEdges(m, before, after)); }}"""
-    (counts,) = mapped(work, [sent(mask)])
-    changed = cv2.boundingRect((rle.to_bitmap(RLE((80, 80), counts.encode())) ^ mask).view(np.uint8))
-    assert changed[2] and changed[0] > 50
+    away = (x - 40) ** 2 + (y - 40) ** 2
+    mask = (away < 30**2) & (away > 14**2)
+    work = f"""(c) => {{ const m = {DECODED}; const found = outlinesOf(m, c.tolerance); const all = [];
+        found.forEach((one, r) => one.handles.forEach((_, p) => c.steps.forEach((by) => {{
+            const handles = found.map((each) => each.handles.slice());
+            handles[r][p] = [handles[r][p][0] + by[0], handles[r][p][1] + by[1]];
+            all.push(rings(redraw(m, found, handles)).map((each) => each.hole)); }})));
+        return all; }}"""
+    steps = [[dx, dy] for dx in (-5, 0, 5) for dy in (-5, 0, 5)]
+    (found,) = mapped(work, [sent(mask) | {"tolerance": tolerance, "steps": steps}])
+    assert len(found) > 100
+    assert all(sorted(holes) == [False, True] for holes in found)
+
+
+def test_a_ring_without_handles_is_gone():
+    """A hole whose points are deleted is filled, a part whose points are deleted vanishes with its hole."""
+    mask = np.zeros((20, 20), bool)
+    mask[2:12, 2:12] = True
+    mask[5:8, 5:8] = False
+    mask[15:18, 15:18] = True
+    work = f"""(c) => {{ const m = {DECODED}; const found = outlinesOf(m, 1);
+        return found.map((_, gone) => encodeCounts(redraw(m, found, found.map((one, r) =>
+            r === gone ? [] : one.handles)))); }}"""
+    first, hole, other = mask.copy(), mask.copy(), mask.copy()
+    first[2:12, 2:12] = False
+    hole[5:8, 5:8] = True
+    other[15:18, 15:18] = False
+    (found,) = mapped(work, [sent(mask)])
+    assert sorted(found) == sorted(counts_of(one) for one in (first, hole, other))
+
+
+def test_a_small_ring_keeps_its_corners():
+    """Whatever the tolerance, a box of 3 x 2 px has four handles."""
+    mask = np.zeros((5, 6), bool)
+    mask[1:3, 2:5] = True
+    (found,) = mapped(f"(c) => outlinesOf({DECODED}, 9).map((one) => one.handles)", [sent(mask)])
+    assert sorted(map(tuple, found[0])) == [(2, 1), (2, 3), (5, 1), (5, 3)]

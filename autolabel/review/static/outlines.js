@@ -137,8 +137,9 @@ function orderedEdge(a, b, width) {
 }
 
 /**
- * A ring of fewer points, at least 3 of them, none of the left-out ones further than `tolerance` px from the edge
- * that replaces them (Douglas-Peucker from its leftmost point and the one furthest from that).
+ * A ring of fewer points, at least 3 of them and its own, none of the left-out ones further than `tolerance` px from
+ * the edge that replaces them (Douglas-Peucker from its leftmost point, the one furthest from that, and the one
+ * furthest from the line between these).
  * @param {Ring} ring
  * @param {number} tolerance in px
  * @returns {Ring}
@@ -147,18 +148,17 @@ export function simplify(ring, tolerance) {
   if (ring.length <= 3) return ring.slice();
   const leftmost = ring.reduce((best, point, i) => (point[0] < ring[best][0] ? i : best), 0);
   const turned = [...ring.slice(leftmost), ...ring.slice(0, leftmost + 1)];
-  const furthest = furthestPoint(turned, 0, turned.length - 1).index;
-  const kept = new Set([0, furthest]);
-  const open = [[0, furthest], [furthest, turned.length - 1]];
+  const last = turned.length - 1;
+  const furthest = furthestPoint(turned, 0, last).index;
+  const [near, far] = [furthestPoint(turned, 0, furthest), furthestPoint(turned, furthest, last)];
+  const first = [furthest, near.distance >= far.distance ? near.index : far.index].sort((a, b) => a - b);
+  const kept = new Set([0, ...first]);
+  const open = [[0, first[0]], first, [first[1], last]];
   for (let arc = open.pop(); arc; arc = open.pop()) {
     const { index, distance } = furthestPoint(turned, arc[0], arc[1]);
     if (index < 0 || distance <= tolerance) continue;
     kept.add(index);
     open.push([arc[0], index], [index, arc[1]]);
-  }
-  if (kept.size < 3) {
-    const [near, far] = [furthestPoint(turned, 0, furthest), furthestPoint(turned, furthest, turned.length - 1)];
-    kept.add(near.distance >= far.distance ? near.index : far.index);
   }
   return turned.filter((_, i) => kept.has(i));
 }
@@ -170,29 +170,107 @@ export function simplify(ring, tolerance) {
  * @param {number} to
  */
 function furthestPoint(points, from, to) {
-  const [[x0, y0], [x1, y1]] = [points[from], points[to]];
-  const [dx, dy] = [x1 - x0, y1 - y0];
-  const length = dx * dx + dy * dy;
   let [index, distance] = [-1, -1];
   for (let i = from + 1; i < to; i++) {
-    const [x, y] = [points[i][0] - x0, points[i][1] - y0];
-    const along = length ? Math.max(0, Math.min(1, (x * dx + y * dy) / length)) : 0;
-    const away = Math.hypot(x - along * dx, y - along * dy);
+    const [x, y] = nearestOnLine(points[from], points[to], points[i]);
+    const away = Math.hypot(points[i][0] - x, points[i][1] - y);
     if (away > distance) [index, distance] = [i, away];
   }
   return { index, distance };
 }
 
 /**
- * The mask with what changed between two sets of rings: a moved handle of a simplified outline changes pixels
- * where it was moved and nowhere else.
+ * A ring of a mask with handles, `ways` from which of its points to which others it is followed: from each handle to
+ * the next.
+ * @typedef {{ring: Ring, hole: boolean, handles: Ring, ways: Map<Point, Set<Point>>}} Outline
+ */
+
+/**
+ * The rings of a mask with handles, no further than `tolerance` px from each; on a small one they stand closer.
  * @param {Mask} mask
- * @param {Ring[]} before
- * @param {Ring[]} after
+ * @param {number} tolerance in px
+ * @returns {Outline[]}
+ */
+export function outlinesOf(mask, tolerance) {
+  return rings(mask).map(({ ring, hole }) => {
+    const handles = simplify(ring, Math.min(tolerance, shorterSide(ring) / 4));
+    const ways = new Map(handles.map((a, i) => [a, new Set([handles[(i + 1) % handles.length]])]));
+    return { ring, hole, handles, ways };
+  });
+}
+
+/** @param {Ring} ring @returns {number} of the box around it, in px */
+function shorterSide(ring) {
+  const [[left, top], [right, bottom]] = [Math.min, Math.max].map((most) =>
+    ring.reduce(([x, y], point) => [most(x, point[0]), most(y, point[1])]));
+  return Math.min(right - left, bottom - top);
+}
+
+/**
+ * The points of an outline's ring between two of its points, null where it is not followed from the one to the other.
+ * @param {Outline} outline
+ * @param {Point} a  the very point, not one at its place
+ * @param {Point} b  likewise
+ * @returns {Ring | null}
+ */
+function arcBetween({ ring, ways }, a, b) {
+  if (!ways.get(a)?.has(b)) return null;
+  const [from, to] = [ring.indexOf(a), ring.indexOf(b)];
+  return from < to ? ring.slice(from + 1, to) : [...ring.slice(from + 1), ...ring.slice(0, to)];
+}
+
+/**
+ * The ring of an outline whose handles were moved: between two that were not it goes as before, pixel by pixel,
+ * straight otherwise.
+ * @param {Outline} outline
+ * @param {Ring} handles  its own, in their order, some replaced, left out or put in
+ * @returns {Ring}
+ */
+export function followHandles(outline, handles) {
+  return handles.flatMap((a, i) => [a, ...(arcBetween(outline, a, handles[(i + 1) % handles.length]) ?? [])]);
+}
+
+/**
+ * A new handle between two: the point of the ring that is nearest where it is followed there, else the nearest on
+ * the straight line; so nothing changes until it is moved. The outline learns the ways to it.
+ * @param {Outline} outline
+ * @param {Point} a
+ * @param {Point} b  the handle after it
+ * @param {Point} at
+ * @returns {Point}
+ */
+export function handleBetween(outline, a, b, at) {
+  const away = (/** @type {Point} */ [x, y]) => Math.hypot(x - at[0], y - at[1]);
+  const arc = arcBetween(outline, a, b) ?? [];
+  if (!arc.length) return nearestOnLine(a, b, at);
+  const found = arc.reduce((best, point) => (away(point) < away(best) ? point : best));
+  outline.ways.get(a)?.add(found);
+  outline.ways.set(found, (outline.ways.get(found) ?? new Set()).add(b));
+  return found;
+}
+
+/** @param {Point} a @param {Point} b @param {Point} at @returns {Point} the point of the line from a to b nearest to another */
+export function nearestOnLine(a, b, at) {
+  const [dx, dy] = [b[0] - a[0], b[1] - a[1]];
+  const length = dx * dx + dy * dy;
+  const along = length ? Math.max(0, Math.min(1, ((at[0] - a[0]) * dx + (at[1] - a[1]) * dy) / length)) : 0;
+  return [a[0] + along * dx, a[1] + along * dy];
+}
+
+/**
+ * The mask whose outlines follow their handles; where none was moved it is the same to the last pixel.
+ * @param {Mask} mask
+ * @param {Outline[]} outlines  `outlinesOf(mask, ...)`
+ * @param {Ring[]} handles  of each; fewer than 3 take the ring away
  * @returns {Mask}
  */
-export function moveEdges(mask, before, after) {
-  const old = fillRings(before, mask.height, mask.width);
-  const moved = fillRings(after, mask.height, mask.width);
-  return subtract(union(mask, subtract(moved, old)), subtract(old, moved));
+export function redraw(mask, outlines, handles) {
+  return outlines.reduce((now, outline, i) => {
+    const isSame = handles[i].length === outline.handles.length && handles[i].every((p, k) => p === outline.handles[k]);
+    if (isSame) return now;
+    const followed = handles[i].length < 3 ? [] : followHandles(outline, handles[i]);
+    const [old, moved] = [outline.ring, followed].map((ring) => fillRings([ring], mask.height, mask.width));
+    const [more, less] = [subtract(moved, old), subtract(old, moved)];
+    return outline.hole ? union(subtract(now, more), less) : subtract(union(now, more), less);
+  }, mask);
 }

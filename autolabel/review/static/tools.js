@@ -1,7 +1,7 @@
 // The tools of the image view: each follows the pointer and the keys, draws itself, and ends with a result.
 
 import { area, decodeCounts, encodeCounts } from "./masks.js";
-import { fillRings, moveEdges, rings, simplify } from "./outlines.js";
+import { fillRings, handleBetween, nearestOnLine, outlinesOf, redraw } from "./outlines.js";
 
 /** @typedef {[number, number]} Place  x, y in px of the image */
 
@@ -267,13 +267,14 @@ export function pointsTool(wh, changed, asked, done) {
  */
 export function outlineTool(wh, counts, tolerance, changed, done) {
   const mask = decodeCounts(counts, wh[1], wh[0]);
-  const before = rings(mask).map(({ ring }) => simplify(ring, tolerance));
-  /** @type {Place[][]} */
-  let after = before.map((ring) => ring.map(([x, y]) => /** @type {Place} */ ([x, y])));
+  const outlines = outlinesOf(mask, tolerance);
+  // a handle that was not moved is the very point of its ring; rings that were taken away are empty
+  let after = outlines.map(({ handles }) => handles.slice());
   /** @type {Place[][][]} */
   const past = [];
   /** @type {[number, number] | null} */
   let held = null; // ring and point
+  let grip = /** @type {Place} */ ([0, 0]); // from the pointer to that point
   let picked = /** @type {[number, number]} */ ([0, 0]);
   let byKey = false;
 
@@ -282,15 +283,16 @@ export function outlineTool(wh, counts, tolerance, changed, done) {
     remember();
     const [r, p] = picked;
     after[r].splice(p, 1);
-    if (after[r].length < 3) after.splice(r, 1);
-    picked = [Math.min(r, Math.max(0, after.length - 1)), 0];
+    if (after[r].length < 3) after[r] = [];
+    picked = after[r].length ? [r, 0] : [Math.max(0, after.findIndex((ring) => ring.length)), 0];
     changed();
   };
-  /** @param {number} r @param {number} p @param {Place} at */
+  /** A new point after another. @param {number} r @param {number} p @param {Place} at */
   const insert = (r, p, at) => {
     remember();
-    after[r].splice(p, 0, at);
-    picked = [r, p];
+    const [a, b] = [after[r][p], after[r][(p + 1) % after[r].length]];
+    after[r].splice(p + 1, 0, handleBetween(outlines[r], a, b, at));
+    picked = [r, p + 1];
   };
   /** The point within reach, or that on the nearest edge as a new one. @param {Place} at @param {number} reach */
   const pick = (at, reach) => {
@@ -298,7 +300,7 @@ export function outlineTool(wh, counts, tolerance, changed, done) {
     if (point && point.away < reach) return (picked = [point.r, point.p]);
     const edge = nearestEdge(after, at);
     if (!edge || edge.away > reach) return null;
-    insert(edge.r, edge.p + 1, at);
+    insert(edge.r, edge.p, at);
     return picked;
   };
 
@@ -327,12 +329,14 @@ export function outlineTool(wh, counts, tolerance, changed, done) {
       const known = past.length;
       held = pick(at, reach);
       if (held && past.length === known) remember();
+      const [x, y] = held ? after[held[0]][held[1]] : at;
+      grip = [x - at[0], y - at[1]];
       changed();
       return held !== null;
     },
     move(at) {
       if (!held) return;
-      after[held[0]][held[1]] = clamped(at, wh);
+      after[held[0]][held[1]] = clamped([at[0] + grip[0], at[1] + grip[1]], wh);
       changed();
     },
     up() {
@@ -351,7 +355,7 @@ export function outlineTool(wh, counts, tolerance, changed, done) {
         picked = neighbour(after, picked, event.shiftKey ? -1 : 1);
       } else if (event.key === "i" && ring) {
         const next = ring[(p + 1) % ring.length];
-        insert(r, p + 1, [(ring[p][0] + next[0]) / 2, (ring[p][1] + next[1]) / 2]);
+        insert(r, p, [(ring[p][0] + next[0]) / 2, (ring[p][1] + next[1]) / 2]);
       } else if ((event.key === "Delete" || event.key === "Backspace") && ring) {
         remove();
       } else if (event.key === "z" && past.length) {
@@ -364,7 +368,7 @@ export function outlineTool(wh, counts, tolerance, changed, done) {
       return true;
     },
     finish() {
-      const edited = moveEdges(mask, before, after);
+      const edited = redraw(mask, outlines, after);
       done(area(edited) ? encodeCounts(edited) : "");
     },
   };
@@ -375,7 +379,9 @@ export function outlineTool(wh, counts, tolerance, changed, done) {
 function neighbour(outlines, [r, p], step) {
   const next = p + step;
   if (next >= 0 && next < outlines[r].length) return [r, next];
-  const ring = (r + step + outlines.length) % outlines.length;
+  let ring = r;
+  do ring = (ring + step + outlines.length) % outlines.length;
+  while (!outlines[ring].length);
   return [ring, step > 0 ? 0 : outlines[ring].length - 1];
 }
 
@@ -397,11 +403,9 @@ function nearestEdge(outlines, [x, y]) {
   /** @type {{r: number, p: number, away: number} | null} */
   let best = null;
   outlines.forEach((ring, r) =>
-    ring.forEach(([x0, y0], p) => {
-      const [x1, y1] = ring[(p + 1) % ring.length];
-      const length = (x1 - x0) ** 2 + (y1 - y0) ** 2;
-      const along = length ? Math.max(0, Math.min(1, ((x - x0) * (x1 - x0) + (y - y0) * (y1 - y0)) / length)) : 0;
-      const away = Math.hypot(x0 + along * (x1 - x0) - x, y0 + along * (y1 - y0) - y);
+    ring.forEach((point, p) => {
+      const [nearX, nearY] = nearestOnLine(point, ring[(p + 1) % ring.length], [x, y]);
+      const away = Math.hypot(nearX - x, nearY - y);
       if (!best || away < best.away) best = { r, p, away };
     }),
   );
