@@ -17,7 +17,7 @@ from autolabel.geometry.shared import overlaps
 from autolabel.types import RLE, Category, Detection
 
 Verdict = Literal["accepted", "rejected"]
-How = Literal["", "polygon", "box", "points", "split", "merge", "vertices"]
+How = Literal["", "polygon", "box", "points", "split", "merge", "vertices", "image", "double"]
 State = Literal["new", "accepted", "rejected", "edited"]
 
 BY_HAND = "(review)"  # the prompt of an instance that no model answered
@@ -42,7 +42,8 @@ class Decision:
     """What was decided about one instance, and when (UTC).
 
     Without an `origin` the instance was added. `category` (by name) and `mask` are those it has now, None
-    where they are the origin's.
+    where they are the origin's. `how` says which tool made it, or what came with something else: "image" is
+    accepted with its whole image, "double" is rejected with the instance that suppressed it.
     """
 
     verdict: Verdict

@@ -51,7 +51,7 @@ def answers_of(store: Store, asked: Question, categories: Sequence[Category], en
 def filled(document: object, known: Mapping[str, Origin]) -> object:
     """A document as a page may shorten it, made whole: what it leaves out, and answers that it names alone.
 
-    An id in place of a decision accepts that answer.
+    An id in place of a decision accepts that answer together with its image.
 
     What is no such document stays as it is, for `decisions.from_json` to refuse.
     """
@@ -63,7 +63,7 @@ def filled(document: object, known: Mapping[str, Origin]) -> object:
 
 def _filled(decision: object, known: Mapping[str, Origin]) -> object:
     if isinstance(decision, str):
-        decision = {"verdict": "accepted", "origin": {"id": decision}}
+        decision = {"verdict": "accepted", "origin": {"id": decision}, "how": "image"}
     if not isinstance(decision, dict):
         return decision
     whole = {"origin": None, "category": None, "counts": None} | decision
@@ -180,7 +180,7 @@ class _SlimReview(msgspec.Struct, omit_defaults=True):
 
 
 class _Shown(msgspec.Struct, omit_defaults=True):
-    """What a page gets of a review. Most decisions accept an answer, and are its id alone."""
+    """What a page gets of a review. Most decisions accept an answer with its image, and are its id alone."""
 
     instances: list[_SlimDecision | str]
     verdict: Verdict | None = None
@@ -192,7 +192,7 @@ def _shown(review: _SlimReview) -> _Shown:
 
 
 def _short(decision: _SlimDecision) -> _SlimDecision | str:
-    says_more = decision != _SlimDecision("accepted", decision.origin)
+    says_more = decision != _SlimDecision("accepted", decision.origin, how="image")
     return decision if says_more or decision.origin is None else decision.origin.id
 
 

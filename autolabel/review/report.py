@@ -65,6 +65,7 @@ def write_report(config: Config, path: Path | None = None, *, max_images: int = 
     path = Path(config.run) / "report.html" if path is None else path
     _check_output(path)
     given, left_out = _gathered(config, sample(labelled, max_images, config.split.seed))
+    given["index"]["of"] = len(labelled)
     text = page(given).encode()
     _write(path, text)
     return Report(path, len(given["images"]), len(labelled), len(text), tuple(left_out.items()))

@@ -60,6 +60,52 @@ def test_images_are_found_by_each_filter(review):
     expect(review.root.locator(".al-empty")).to_be_visible()
 
 
+def test_the_search_is_left_by_enter_and_undone_by_escape(review):
+    """Enter keeps what was typed and goes to the grid, Escape shows all images again."""
+    review.press("/")
+    review.page.keyboard.type("ring")
+    review.press("Enter")
+    expect(review.grid).to_be_focused()
+    review.expect_names("ring.png").press("/", "Escape").expect_names(*ALL)
+    expect(review.grid).to_be_focused()
+
+
+def test_show_all_says_what_it_shows(review):
+    """The score's bounds are 0 and 1 again, not empty."""
+    review.root.get_by_role("spinbutton", name="lowest score").fill("0.65")
+    review.root.get_by_role("button", name="Show all").click()
+    review.expect_names(*ALL)
+    for label, value in (("lowest score", "0"), ("highest score", "1")):
+        expect(review.root.get_by_role("spinbutton", name=label)).to_have_value(value)
+
+
+def test_a_filter_that_changes_under_an_open_image_skips_nothing(review):
+    """n and p go to the images beside the open one among those that are shown now, also where it is not."""
+    review.open("double.png").press("a").expect_open("empty.png").press("p").expect_open("double.png")
+    review.field("State").select_option("new")
+    expect(review.title).to_contain_text("of 5 · double.png")
+    review.title.focus()
+    review.press("n").expect_open("empty.png").press("p").expect_open("cars.png")
+    expect(review.title).to_contain_text("1 of 5 · cars.png")
+    review.press("n", "n").expect_open("parts.png").press("z")  # goes to what was undone, outside or not
+    review.expect_open("double.png")
+
+
+def test_keys_judge_what_is_on_the_screen(review):
+    """Who scrolls away takes the focus along: a accepts no image that is out of sight."""
+    review.page.set_viewport_size({"width": 560, "height": 420})
+    grid = review.grid.bounding_box()
+    assert grid is not None
+    review.page.mouse.move(grid["x"] + 40, grid["y"] + 40)
+    review.page.mouse.wheel(0, 3000)
+    focused = review.root.locator(".al-tile.al-focus")
+    expect(focused).not_to_have_attribute("data-name", "cars.png")
+    expect(focused).to_be_in_viewport()
+    name = focused.get_attribute("data-name")
+    review.press("a")
+    expect(review.message).to_have_text(f"accepted {name}")
+
+
 def test_images_are_sorted_by_what_is_asked_for(review):
     """The most instances, the lowest score and the largest overlap each come first when asked for."""
     for sort, first in (("instances", "cars.png"), ("lowest", "cars.png"), ("overlap", "double.png")):

@@ -14,8 +14,9 @@ from pathlib import Path
 from playwright.sync_api import expect
 
 import autolabel
+from autolabel import Config
 from tests.front.browser import Reviewer, tab
-from tests.front.street import CONFIG, STREET, box, kept_reviews, label_street, write_answers
+from tests.front.street import CONFIG, NASTY_CLASS, STREET, box, kept_reviews, label_street, write_answers
 from tests.review.support import served
 from tests.run.support import autolabel as command
 
@@ -154,6 +155,46 @@ def test_decisions_survive_a_relabel(street, browser):
         review.saved()
     kept = kept_reviews(street)["cars.png"]["instances"]
     assert [d["origin"] is None for d in kept] == [False, True]
+
+
+def test_a_lost_rejection_becomes_no_instance(street, browser):
+    """What was deleted and is gone can't be kept by Enter; it is told, and w drops it."""
+    with served(street) as server, tab(browser) as page:
+        review = Reviewer(page).begin(f"{server.url}/?token={server.token}")
+        review.open("ring.png").press("ArrowDown", "d").saved()
+    write_answers({**STREET, "ring.png": []})
+    autolabel.label(street)
+    with served(street) as server, tab(browser) as page:
+        review = Reviewer(page).begin(f"{server.url}/?token={server.token}")
+        review.open("ring.png").expect_rows("car 0.85 ? what it rejected is gone: w drops it")
+        review.press("ArrowDown", "Enter")
+        expect(review.message).to_have_text("what it rejected is gone: w drops it")
+        review.press("w").expect_rows().saved()
+    assert kept_reviews(street)["ring.png"]["instances"] == []
+
+
+def test_a_decision_whose_class_is_gone_gets_another(street, browser):
+    """The list says which class is missing; a digit gives the answer, which is still there, another one."""
+    with served(street) as server, tab(browser) as page:
+        review = Reviewer(page).begin(f"{server.url}/?token={server.token}")
+        review.open("ring.png").press("ArrowDown", "2").saved()
+    text = Path(CONFIG).read_text(encoding="utf-8").replace("- person\n", "")
+    Path(CONFIG).write_text(text, encoding="utf-8")
+    config = Config.load(CONFIG)
+    assert [one.name for one in config.classes] == ["car", NASTY_CLASS]
+    with served(config) as server, tab(browser) as page:
+        review = Reviewer(page).begin(f"{server.url}/?token={server.token}")
+        review.open("ring.png")
+        review.expect_rows(
+            "car 0.85", "person 0.85 ? the class person is gone: give it another, or w drops it"
+        )
+        review.rows.last.click()
+        review.press("Enter")
+        expect(review.message).to_contain_text("the class person is gone")
+        review.press("2").saved()
+        review.expect_rows(f"{NASTY_CLASS} 0.85 ✓ car · changed")
+    [decision] = kept_reviews(config)["ring.png"]["instances"]
+    assert (decision["category"], decision["origin"]["category"]) == (NASTY_CLASS, "car")
 
 
 def test_accepting_an_image_lets_lost_decisions_go(street, browser):

@@ -123,4 +123,4 @@ def test_max_images_bounds_the_file(street, browser):
     assert (some.summary["images"], some.summary["of"]) == (2, 6)
     assert Path("some.html").stat().st_size < Path("all.html").stat().st_size
     with offline(browser, Path("some.html")) as (reviewer, _):
-        expect(reviewer.states).to_have_text("2 images: 2 new")
+        expect(reviewer.states).to_have_text("2 images (a sample of 6): 2 new")

@@ -441,13 +441,13 @@ def test_many_threads_at_once(session):
 
 
 def test_an_id_alone_accepts_its_answer(session):
-    """The index tells an accepted answer so, and a page may send it back so."""
+    """The index tells an answer that was accepted with its image so, and a page may send it back so."""
     id_ = session.images([0])[0]["instances"][0][0]
     kept = decide(session, 0, id_)
     assert kept["review"]["instances"] == [id_]
     assert index_of(session)["reviews"][session.digest(0).hex()]["review"]["instances"] == [id_]
     with store() as run:
         [decision] = orjson.loads(run.review(session.digest(0))[1])["instances"]
-    assert (decision["verdict"], decision["origin"]["id"]) == ("accepted", id_)
+    assert (decision["verdict"], decision["how"], decision["origin"]["id"]) == ("accepted", "image", id_)
     with pytest.raises(Refused, match="no answer of this image"):
         decide(session, 0, "nobody", base=1)

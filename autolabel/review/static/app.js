@@ -128,11 +128,13 @@ class App {
     const { desk } = this;
     const { outdated, ...counts } = desk.states();
     const shown = desk.shown.length === desk.count ? "" : `${shownNumber(desk.shown.length)} of `;
+    const { of = 0 } = desk.index;
+    const whole = of > desk.count ? ` (a sample of ${shownNumber(of)})` : "";
     const judged = Object.entries(counts).filter(([, n]) => n).map(([state, n]) => `${shownNumber(n)} ${state}`);
     const { failed } = desk.index;
     const missing = failed ? `; ${shownNumber(failed)} without an answer, or gone, are not shown` : "";
     const again = outdated ? `; ${shownNumber(outdated)} outdated: look again` : "";
-    this.states.textContent = `${shown}${shownNumber(desk.count)} images: ${judged.join(", ")}${again}${missing}`;
+    this.states.textContent = `${shown}${shownNumber(desk.count)} images${whole}: ${judged.join(", ")}${again}${missing}`;
   }
 
   _status() {
@@ -179,7 +181,7 @@ class App {
   /** @param {number} n */
   open(n) {
     this.grid.element.hidden = true;
-    this.viewer.open(n, Math.max(0, this.desk.shown.indexOf(n)));
+    this.viewer.open(n);
     this.viewer.title.focus();
   }
 
@@ -195,11 +197,12 @@ class App {
 
   /** @param {"undo" | "redo"} which */
   _undo(which) {
+    this.viewer.editor.leave();
     const n = this.desk[which]();
     if (n < 0) return;
     const place = this.desk.shown.indexOf(n);
     if (this.viewer.isOpen && this.viewer.n === n) return; // it is shown, and what is chosen stays so
-    if (this.viewer.isOpen) this.viewer.open(n, Math.max(0, place));
+    if (this.viewer.isOpen) this.viewer.open(n);
     else if (place >= 0) this.grid.moveTo(place);
   }
 
@@ -212,7 +215,7 @@ class App {
     const at = /** @type {HTMLElement} */ (event.target);
     if (this.help.open || event.defaultPrevented) return;
     if (takesKey(at, event.key)) {
-      if (event.key === "Escape") this.focus();
+      if (event.key === "Escape" || (event.key === "Enter" && at === this.search)) this.focus();
       return;
     }
     if (!this.root.contains(at) && at !== document.body) return;

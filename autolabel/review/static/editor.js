@@ -20,6 +20,7 @@ export class Editor {
     this.tool = null;
     this.asked = {}; // stands for the last question to the model
     this.lastClass = 0;
+    this.newClass = 0; // of what is drawn
     this.began = UNDECIDED; // what was decided when the tool was taken up
   }
 
@@ -31,15 +32,41 @@ export class Editor {
     if (kind && !visual?.takes.includes(kind)) {
       return this.desk.say(visual ? `${visual.name} takes no ${kind}` : "no model answers here: draw a polygon (g)");
     }
-    this.end();
+    this.leave();
     this.began = this.viewer.sheet;
+    this.newClass = this.viewer.chosenRows[0]?.category ?? this.lastClass;
     this.tool = this._make(name);
     if (!this.tool) return undefined;
     this.stage.above = this.tool.draw;
     this.stage.canvas.classList.add("al-drawing");
     this.stage.canvas.focus(); // not the button, which the next key would press again
-    this.viewer.hint.textContent = this.tool.hint;
+    this._hint();
     return this.viewer.draw();
+  }
+
+  /** What the tool is for; where it makes something new, of which class. */
+  _hint() {
+    if (!this.tool) return;
+    const isNew = this.tool.name !== "outline";
+    const given = isNew ? ` It will be: ${this.desk.classes[this.newClass]}; a digit changes that.` : "";
+    this.viewer.hint.textContent = this.tool.hint + given;
+  }
+
+  /** Let what is drawn be of another class. @param {number} category */
+  give(category) {
+    if (this.tool?.name === "outline" || this.desk.classes[category] === undefined) return false;
+    this.newClass = category;
+    this.lastClass = category;
+    this._hint();
+    return true;
+  }
+
+  /** Go on to something else: an outline is kept as it is now, what is half drawn is given up. */
+  leave() {
+    const { tool } = this;
+    if (tool?.name === "outline") tool.finish();
+    else if (tool?.begun()) this.desk.say(`the ${tool.name} is given up: it was not finished`);
+    this.end();
   }
 
   end() {
@@ -52,12 +79,9 @@ export class Editor {
 
   /** Let go of a tool whose instance may be another one now. */
   check() {
-    if (this.tool && !sayTheSame(this.began.review, this.viewer.sheet.review)) this.end();
-  }
-
-  /** The class of what is drawn: that of the chosen instance, else the last one given. */
-  get newClass() {
-    return this.viewer.chosenRows[0]?.category ?? this.lastClass;
+    if (!this.tool || sayTheSame(this.began.review, this.viewer.sheet.review)) return;
+    this.desk.say(`the ${this.tool.name} is given up: something else was decided about this image`);
+    this.end();
   }
 
   /** @param {string} counts @param {string} how */
@@ -73,6 +97,7 @@ export class Editor {
 
   /** Each part of the chosen instance becomes an instance. */
   split() {
+    this.leave();
     const { n, sheet } = this.viewer;
     const row = this._only("to split");
     if (!row) return;
@@ -88,6 +113,7 @@ export class Editor {
 
   /** The chosen instances become one: the first of them. */
   merge() {
+    this.leave();
     const { n, sheet } = this.viewer;
     const [first, ...others] = this.viewer.chosenRows;
     if (!first || !others.length) return this.desk.say("choose the instances to merge: Shift with ↓ or a click");
@@ -96,7 +122,7 @@ export class Editor {
     let after = decided(sheet, this.viewer.target(first), { counts, verdict: "accepted", how: "merge" });
     for (const row of others.sort((a, b) => b.k - a.k)) {
       const drop = row.local === null;
-      after = drop ? withdrawn(after, row.k) : decided(after, this.viewer.target(row), { verdict: "rejected" });
+      after = drop ? withdrawn(after, row.k) : decided(after, this.viewer.target(row), { verdict: "rejected", how: "merge" });
     }
     after = [first, ...others].reduce((sheet, row) => withoutDoubles(this.desk, n, sheet, row), after);
     this.desk.change(n, after, `merged ${others.length + 1}`);
@@ -184,7 +210,7 @@ export class Editor {
       if (isWanted()) this.desk.say(`no mask from the ${tool.name}: ${error instanceof Error ? error.message : error}`);
     }
     if (!isWanted()) return;
-    this.viewer.hint.textContent = tool.hint;
+    this._hint();
     told(found);
   }
 }

@@ -52,6 +52,7 @@ export class Grid {
       "aria-label": "images",
       onscroll: () => {
         this.scrolled = performance.now();
+        this._follow();
         this.draw();
       },
       onclick: (/** @type {MouseEvent} */ event) => this._clicked(event, false),
@@ -288,6 +289,16 @@ export class Grid {
       if (tile) this._fill(tile);
     }
     this.draw();
+  }
+
+  /** Keep the focus on the screen when somebody scrolls: keys judge what is seen. */
+  _follow() {
+    const { scrollTop, clientHeight } = this.element;
+    const row = Math.floor(this.focus / this.columns);
+    const first = Math.ceil(scrollTop / TILE_HEIGHT - 0.1); // a browser may round
+    const last = Math.max(first, Math.floor((scrollTop + clientHeight) / TILE_HEIGHT + 0.1) - 1);
+    const nearest = Math.max(first, Math.min(row, last));
+    if (nearest !== row) this.moveTo(nearest * this.columns + (this.focus % this.columns), true);
   }
 
   /** @param {string} key @returns {boolean} whether it was one of the grid's */

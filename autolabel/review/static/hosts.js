@@ -17,7 +17,9 @@ export class Refusal extends Error {}
  * @returns {Promise<{status: number, body: any}>}
  */
 async function fetchJson(address, request) {
-  const response = await fetch(address, request); // the server says that nothing is to be kept
+  const response = await fetch(address, request).catch(() => {
+    throw new Error("the review does not answer: start `autolabel review` again");
+  });
   const text = await response.text();
   let body = null;
   try {

@@ -30,11 +30,16 @@ export function makeFilters(desk) {
     type: "search",
     placeholder: "part of a file name",
     oninput: () => desk.select({ name: search.value }),
+    onkeydown: (/** @type {KeyboardEvent} */ event) => {
+      if (event.key !== "Escape" || !search.value) return;
+      search.value = ""; // some browsers do it without a word, others do not
+      desk.select({ name: "" });
+    },
   });
   /** @param {"low" | "high"} key @param {number} value */
   const bound = (key, value) => {
     const input = make("input", {
-      type: "number", min: "0", max: "1", step: "0.05", value: String(value),
+      type: "number", min: "0", max: "1", step: "0.05", defaultValue: String(value),
       "aria-label": key === "low" ? "lowest score" : "highest score",
       oninput: () => desk.select({ [key]: input.value === "" ? value : input.valueAsNumber }),
     });
@@ -212,12 +217,19 @@ function makeSave(desk, moved) {
           moved.classes = {};
           delete moved.cross_class_iou;
         }
+        show();
         desk.say(`saved to ${saved}`);
       } catch (error) {
         desk.say(`not saved: ${error instanceof Error ? error.message : error}`);
       }
     },
   }, "Save to config");
+  const show = () => {
+    const isDue = Object.keys(moved.classes).length > 0 || "cross_class_iou" in moved;
+    save.textContent = isDue ? "Save to config: not saved yet" : "Save to config";
+    save.classList.toggle("al-due", isDue);
+  };
+  desk.addEventListener("moved", show);
   save.title = desk.index.can_save ? `write what was moved into ${desk.index.config}` : "there is no config file here";
   return make("div", { className: "al-save" }, save);
 }

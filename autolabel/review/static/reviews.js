@@ -16,7 +16,8 @@ export const UNDECIDED = {
 };
 
 /**
- * A sheet as a host tells it, with what it leaves out because it says nothing. An id alone is an accepted answer.
+ * A sheet as a host tells it, with what it leaves out because it says nothing. An id alone is an answer that was
+ * accepted with its image.
  *
  * @param {import("./types.js").ToldSheet} sheet
  * @returns {Sheet}
@@ -25,7 +26,7 @@ export function whole(sheet) {
   const { review } = sheet;
   const instances = review.instances.map((told) => {
     const { origin = null, verdict, category = null, counts = null, how = "", at = "" } =
-      typeof told === "string" ? { origin: { id: told }, verdict: /** @type {const} */ ("accepted") } : told;
+      typeof told === "string" ? { origin: { id: told }, verdict: /** @type {const} */ ("accepted"), how: "image" } : told;
     return { origin, verdict, category, counts, how, at };
   });
   return { ...sheet, review: { ...UNDECIDED.review, ...review, instances } };
@@ -53,7 +54,8 @@ export function decided(sheet, target, change) {
   const { instances } = sheet.review;
   const k = "k" in target ? target.k : sheet.matched.indexOf(target.local);
   if (k >= 0) {
-    const changed = { ...instances[k], ...change, at: "" };
+    const how = instances[k].counts ? instances[k].how : ""; // what came with something else is decided for itself now
+    const changed = { ...instances[k], how, ...change, at: "" };
     return withInstances(sheet, instances.map((d, i) => (i === k ? changed : d)), sheet.matched);
   }
   const { id, local } = /** @type {{local: number, id: string}} */ (target);
@@ -99,16 +101,12 @@ export function withdrawn(sheet, k) {
  *
  * @param {Sheet} sheet
  * @param {number} k
+ * @param {string} name  of its class
  * @returns {Sheet}
  */
-export function restored(sheet, k) {
-  const { origin, category, counts, how } = sheet.review.instances[k];
-  return added(
-    withdrawn(sheet, k),
-    /** @type {string} */ (category ?? origin?.category),
-    /** @type {string} */ (counts ?? origin?.counts),
-    how,
-  );
+export function restored(sheet, k, name) {
+  const { origin, counts, how } = sheet.review.instances[k];
+  return added(withdrawn(sheet, k), name, /** @type {string} */ (counts ?? origin?.counts), how === "image" ? "" : how);
 }
 
 /**
@@ -130,14 +128,8 @@ export function judgedImage(sheet, verdict, answers) {
  * @returns {Sheet}
  */
 export function openAgain(sheet) {
-  let after = judgedImage(sheet, null, "");
-  if (sheet.review.verdict !== "accepted") return after;
-  for (let k = after.review.instances.length - 1; k >= 0; k--) {
-    const { origin, verdict, category, counts } = after.review.instances[k];
-    const saysNoMore = origin && verdict === "accepted" && !category && !counts && !after.lost.includes(k);
-    if (saysNoMore) after = withdrawn(after, k);
-  }
-  return after;
+  const came = [...sheet.review.instances.keys()].filter((k) => sheet.review.instances[k].how === "image");
+  return came.reverse().reduce(withdrawn, judgedImage(sheet, null, ""));
 }
 
 /** Whether the config has a class no more that an instance was given: then it is not what was accepted. @param {Sheet} sheet */

@@ -1,6 +1,7 @@
 // The instances of one image as people see them: answers with what was decided about each, and what was added.
 
 import { DROP_REASONS } from "./desk.js";
+import { area, decodeCounts, sharedPixels } from "./masks.js";
 import { decided, judgedImage, withdrawn } from "./reviews.js";
 
 /** @typedef {import("./desk.js").Desk} Desk */
@@ -115,8 +116,51 @@ export function withoutDoubles(desk, n, sheet, row) {
   if (row.local === null) return sheet;
   const ids = [...(desk.masks(n)?.keys() ?? [])];
   return desk.figures
-    .suppressedBy(n, row.local)
-    .reduce((after, local) => decided(after, { local, id: ids[local] }, { verdict: "rejected" }), sheet);
+    .suppressedBy(n, row.local, desk.sheet(n))
+    .reduce((after, local) => decided(after, { local, id: ids[local] }, { verdict: "rejected", how: "double" }), sheet);
+}
+
+/**
+ * Take a decision back with what came with it: the doubles of its instance, the pieces of a split, what was merged.
+ *
+ * @param {Desk} desk
+ * @param {number} n
+ * @param {import("./types.js").Sheet} sheet
+ * @param {Decision} decision  one of its
+ */
+export function takenBack(desk, n, sheet, decision) {
+  const [width, height] = desk.wh(n);
+  const { instances } = sheet.review;
+  const own = desk.masks(n);
+  /** The mask of a decision, or of its answer. @param {Decision} d @param {string | null} counts */
+  const mask = (d, counts) => decodeCounts(counts ?? own?.get(d.origin?.id ?? "") ?? d.origin?.counts ?? "", height, width);
+  /** @param {Decision} d @param {import("./masks.js").Mask} whole */
+  const isWithin = (d, whole) => sharedPixels(mask(d, d.counts), whole) === area(mask(d, d.counts));
+  /** @param {Decision} d */
+  const isSplit = (d) => d.origin && d.how === "split" && isWithin(decision, mask(d, null));
+  const isPiece = decision.how === "split" && !decision.origin;
+  const root = (isPiece && instances.find(isSplit)) || decision;
+  const whole = mask(root, root.how === "split" ? null : root.counts);
+  const isPart = (/** @type {Decision} */ d) => ["split", "merge"].includes(d.how) && d.how === root.how && isWithin(d, whole);
+  const parts = instances.filter((d) => d === root || d === decision || (root.origin && isPart(d)));
+  /** @param {import("./types.js").Sheet} from @param {Decision} d */
+  const without = (from, d) => withdrawn(from, from.review.instances.indexOf(d));
+  const after = parts.reduce(without, sheet);
+  const local = sheet.matched[instances.indexOf(root)] ?? null;
+  if (local === null) return after;
+  const doubles = after.review.instances.filter((d) => d.how === "double");
+  const suppressed = desk.figures.suppressedBy(n, local, doubles.reduce(without, after));
+  return doubles
+    .filter((d) => suppressed.includes(after.matched[after.review.instances.indexOf(d)] ?? -1))
+    .reduce(without, after);
+}
+
+/** What became of an instance, where it is not simply kept. @param {Desk} desk @param {Row} row */
+export function fateOf(desk, row) {
+  if (!row.lost) return row.reason.replaceAll("_", " ");
+  if (!desk.classes.includes(row.name)) return `the class ${row.name} is gone: give it another, or w drops it`;
+  if (row.verdict === "rejected") return "what it rejected is gone: w drops it";
+  return "its answer is gone: Enter keeps it, w drops it";
 }
 
 /** What an added instance is called by: its place changes as others come and go. @param {string} counts */
@@ -149,7 +193,8 @@ export function judgeImage(desk, n, verdict) {
       const ids = [...(desk.masks(n)?.keys() ?? [])];
       if (ids.length !== desk.figures.codes(n).length) throw new Error("its masks are not here; reload the page");
       ids.forEach((id, local) => {
-        if (codes[local] === 0) sheet = decided(sheet, { local, id }, { verdict });
+        const isOpen = codes[local] === 0 && !sheet.matched.includes(local);
+        if (isOpen) sheet = decided(sheet, { local, id }, { verdict, how: "image" });
       });
     }
     desk.change(n, judgedImage(sheet, verdict, answers), what);

@@ -2,6 +2,7 @@
 
 import { make } from "./dom.js";
 import { paintSwatch } from "./paint.js";
+import { fateOf } from "./rows.js";
 
 /** @typedef {import("./rows.js").Row} Row */
 
@@ -53,7 +54,7 @@ export class Side {
   _item(row, i, isChosen) {
     const swatch = make("span", { className: "al-swatch", "aria-hidden": "true" });
     paintSwatch(swatch, row.category);
-    const what = row.lost ? "its answer is gone: Enter keeps it, w drops it" : row.reason.replaceAll("_", " ");
+    const what = fateOf(this.desk, row);
     const sign = row.lost ? "?" : row.reason === "review_rejected" ? "✕" : row.verdict === "accepted" ? "✓" : "";
     const score = row.score === null ? "" : row.score.toFixed(2);
     const notes = [row.prompt === row.name ? "" : row.prompt, row.changed ? "changed" : "", what].filter(Boolean).join(" · ");
@@ -72,16 +73,23 @@ export class Side {
     event.stopPropagation();
     if (event.key === "Escape") this.list.focus();
     if (event.key !== "Enter") return;
-    const { classes } = this.desk;
-    const typed = this.input.value.trim().toLowerCase();
-    const exact = classes.findIndex((name) => name.toLowerCase() === typed);
-    const found = exact >= 0 ? exact : classes.findIndex((name) => name.toLowerCase().startsWith(typed));
-    if (!typed || found < 0) {
-      this.desk.say(`there is no class ${this.input.value}`);
+    const found = this._meant(this.input.value.trim().toLowerCase());
+    if (found.length !== 1) {
+      const names = found.slice(0, 5).map((category) => this.desk.classes[category]);
+      this.desk.say(names.length ? `${this.input.value} may be ${names.join(", ")}: type more` : `there is no class ${this.input.value}`);
       return;
     }
     this.input.value = "";
     this.list.focus();
-    this.label(found);
+    this.label(found[0]);
+  }
+
+  /** The classes that a text may mean: the one of that name, else those that begin so, else those with it inside. @param {string} typed */
+  _meant(typed) {
+    const names = this.desk.classes.map((name) => name.toLowerCase());
+    const all = [...names.keys()].filter((category) => typed && names[category].includes(typed));
+    const exact = all.filter((category) => names[category] === typed);
+    const first = all.filter((category) => names[category].startsWith(typed));
+    return exact.length ? exact.slice(0, 1) : first.length ? first : all;
   }
 }

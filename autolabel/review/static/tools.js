@@ -14,6 +14,7 @@ import { fillRings, handleBetween, nearestOnLine, outlinesOf, redraw } from "./o
  * @property {(at: Place) => void} move
  * @property {() => void} up
  * @property {(event: KeyboardEvent) => boolean} key  whether it was one of the tool's
+ * @property {() => boolean} begun  whether something is drawn that would be lost
  * @property {() => void} finish
  */
 
@@ -139,6 +140,7 @@ export function polygonTool(wh, changed, done) {
       changed();
       return true;
     },
+    begun: () => points.length > 0,
     finish() {
       const mask = fillRings([points], wh[1], wh[0]);
       done(points.length > 2 && area(mask) ? encodeCounts(mask) : "");
@@ -196,6 +198,7 @@ export function boxTool(wh, changed, done) {
       changed();
       return true;
     },
+    begun: () => from !== null,
     finish() {
       if (!from || !to) return done(null);
       const [a, b] = [from, to];
@@ -251,6 +254,7 @@ export function pointsTool(wh, changed, asked, done) {
       } else return false;
       return true;
     },
+    begun: () => points.length > 0,
     finish: done,
   };
 }
@@ -367,6 +371,7 @@ export function outlineTool(wh, counts, tolerance, changed, done) {
       changed();
       return true;
     },
+    begun: () => past.length > 0,
     finish() {
       const edited = redraw(mask, outlines, after);
       done(area(edited) ? encodeCounts(edited) : "");

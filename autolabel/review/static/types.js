@@ -64,6 +64,7 @@
  * @property {string} pair_b
  * @property {string} pair_shared
  * @property {Record<string, ToldSheet>} reviews
+ * @property {number} [of]  in a file: how many images its run has
  * @property {number} [failed]  how many images of the run are not in it
  * @property {number[]} [gone]  images that are there no more, and keep their place
  *

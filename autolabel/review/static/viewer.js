@@ -4,7 +4,7 @@ import { make } from "./dom.js";
 import { Editor } from "./editor.js";
 import { area, contains, decodeCounts } from "./masks.js";
 import { decided, openAgain, restored, withdrawn } from "./reviews.js";
-import { instancesOf, judgeImage, withoutDoubles } from "./rows.js";
+import { fateOf, instancesOf, judgeImage, takenBack, withoutDoubles } from "./rows.js";
 import { Side } from "./side.js";
 import { Stage } from "./stage.js";
 
@@ -24,7 +24,9 @@ export class Viewer {
     this.desk = desk;
     this.closed = closed;
     this.n = -1;
-    this.place = 0;
+    this.place = 0; // among the shown; a half between two
+    /** @type {number[]} */
+    this.around = []; // what was shown when it was found
     /** @type {Row[]} */
     this.rows = [];
     /** @type {Set<string>} */
@@ -45,6 +47,11 @@ export class Viewer {
     this.editor = new Editor(this);
     this._listen();
     desk.addEventListener("figures", () => this.isOpen && this.refresh());
+    desk.addEventListener("shown", () => {
+      if (!this.isOpen) return;
+      this._find();
+      this.refresh();
+    });
     desk.addEventListener("sheet", (event) => {
       if (/** @type {CustomEvent} */ (event).detail === this.n) this.editor.check();
     });
@@ -56,18 +63,18 @@ export class Viewer {
 
   // ---- which image --------------------------------------------------------------------------------------------
 
-  /** @param {number} n @param {number} place  among the shown */
-  async open(n, place) {
-    this.editor.end();
+  /** @param {number} n */
+  async open(n) {
+    this.editor.leave();
     this.element.hidden = false;
     this.n = n;
-    this.place = place;
+    this._find();
     this.chosen = new Set();
     this.rows = [];
     this.element.setAttribute("aria-busy", "true");
     this.stage.begin(this.desk.wh(n));
     this.refresh();
-    const near = [n, this.desk.shown[place + 1], this.desk.shown[place - 1]].filter((each) => each !== undefined);
+    const near = [n, this._beside(1), this._beside(-1)].filter((each) => each !== undefined);
     const masks = this.desk.fetchMasks(near).then(() => this.n === n && this.refresh(), (error) => this.desk.say(error.message));
     try {
       const picture = await this._picture(n);
@@ -75,7 +82,7 @@ export class Viewer {
       this.stage.picture = picture;
       this.stage.draw();
     } catch {
-      this.desk.say(`${this.desk.name(n)} can't be shown: its file is gone, or is another one now`);
+      this.desk.say(`${this.desk.name(n)} can't be shown: its file is gone, or is another one now, or the review was ended`);
     }
     await masks;
     if (this.n === n) this.element.setAttribute("aria-busy", "false");
@@ -83,17 +90,33 @@ export class Viewer {
   }
 
   close() {
-    this.editor.end();
+    this.editor.leave();
     this.element.hidden = true;
     this.closed(this.n);
   }
 
   /** @param {number} step */
   go(step) {
-    const place = this.place + step;
-    const n = this.desk.shown[place];
+    const n = this._beside(step);
     if (n === undefined) this.desk.say(step > 0 ? "this was the last image" : "this is the first image");
-    else this.open(n, place);
+    else this.open(n);
+  }
+
+  /** @param {number} step @returns {number | undefined} the next image that is shown, or the one before */
+  _beside(step) {
+    return this.desk.shown[step > 0 ? Math.floor(this.place) + 1 : Math.ceil(this.place) - 1];
+  }
+
+  /** Find the place of the image; one that is not among the shown lies between those that were around it. */
+  _find() {
+    const { shown } = this.desk;
+    const at = shown.indexOf(this.n);
+    const places = new Map(shown.map((n, place) => [n, place]));
+    const next = this.around.slice(Math.floor(this.place) + 1).find((n) => places.has(n));
+    if (at >= 0) this.place = at;
+    else if (this.around !== shown) this.place = (next === undefined ? shown.length : /** @type {number} */ (places.get(next))) - 0.5;
+    else this.place = Math.ceil(this.place) - 0.5;
+    this.around = shown;
   }
 
   /** @param {number} n @returns {Promise<HTMLImageElement>} */
@@ -123,7 +146,7 @@ export class Viewer {
     const keys = new Set(this.rows.map((row) => row.key));
     for (const key of this.chosen) if (!keys.has(key)) this.chosen.delete(key);
     const state = desk.state(n);
-    const place = desk.shown[this.place] === n ? this.place + 1 : "–";
+    const place = Number.isInteger(this.place) ? this.place + 1 : "–";
     this.title.textContent = `${place} of ${desk.shown.length} · ${desk.name(n)} · ${state}`;
     this.title.dataset.state = state;
     if (this.isWanted) return;
@@ -166,7 +189,7 @@ export class Viewer {
 
   /** @param {string | null} key @param {boolean} [more]  beside what is chosen already */
   choose(key, more = false) {
-    if (this.editor.tool) this.editor.end();
+    this.editor.leave();
     if (!more) this.chosen = new Set();
     if (key !== null && !(more && this.chosen.delete(key))) this.chosen.add(key);
     this.refresh();
@@ -206,7 +229,7 @@ export class Viewer {
 
   /** @param {(sheet: Sheet, row: Row) => Sheet} decide @param {string} what */
   _onChosen(decide, what) {
-    this.editor.end();
+    this.editor.leave();
     const rows = this.chosenRows;
     if (!rows.length) return this.desk.say("choose an instance first: ↓ or a click");
     // from the last decision on: taking one away moves those after it
@@ -216,17 +239,22 @@ export class Viewer {
 
   /** @param {"accepted" | "rejected"} verdict */
   judge(verdict) {
-    this.editor.end();
+    this.editor.leave();
     if (!this.chosen.size) {
       judgeImage(this.desk, this.n, verdict).catch((error) => this.desk.say(`not judged: ${error.message}`));
       this.go(1);
+      return;
+    }
+    const stuck = this.chosenRows.find((row) => row.lost && (row.verdict === "rejected" || !this.desk.classes.includes(row.name)));
+    if (stuck && verdict === "accepted") {
+      this.desk.say(fateOf(this.desk, stuck));
       return;
     }
     const { listed } = this;
     const at = listed.findIndex((row) => this.chosen.has(row.key));
     const next = this.chosen.size === 1 ? (listed[at + 1] ?? listed[at]) : null;
     this._onChosen((sheet, row) => {
-      if (row.lost) return verdict === "accepted" ? restored(sheet, row.k) : withdrawn(sheet, row.k);
+      if (row.lost) return verdict === "accepted" ? restored(sheet, row.k, row.name) : withdrawn(sheet, row.k);
       if (verdict === "rejected" && row.local === null) return withdrawn(sheet, row.k);
       const after = decided(sheet, this.target(row), { verdict });
       return verdict === "rejected" ? withoutDoubles(this.desk, this.n, after, row) : after;
@@ -235,10 +263,14 @@ export class Viewer {
   }
 
   withdraw() {
+    this.editor.leave();
     if (this.chosen.size) {
-      return this._onChosen((sheet, row) => (row.k < 0 ? sheet : withdrawn(sheet, row.k)), "withdrew a decision");
+      const { instances } = this.sheet.review;
+      return this._onChosen((sheet, row) => {
+        const decision = instances[row.k]; // it may have gone with another one
+        return sheet.review.instances.includes(decision) ? takenBack(this.desk, this.n, sheet, decision) : sheet;
+      }, "withdrew a decision");
     }
-    this.editor.end();
     return this.desk.change(this.n, openAgain(this.sheet), `withdrew the verdict on ${this.desk.name(this.n)}`);
   }
 
@@ -248,6 +280,10 @@ export class Viewer {
     if (name === undefined) return this.desk.say(`there is no class ${category + 1}`);
     this.editor.lastClass = category;
     return this._onChosen((sheet, row) => {
+      if (row.lost && row.verdict === "rejected") return sheet;
+      // where its class alone is gone, the answer may still be there
+      if (row.lost && !this.desk.classes.includes(row.name)) return decided(sheet, this.target(row), { category: name });
+      if (row.lost) return restored(sheet, row.k, name);
       const own = row.local !== null && this.desk.figures.ownCategory(this.n, row.local) === category;
       const after = decided(sheet, this.target(row), { category: own ? null : name, verdict: "accepted" });
       return withoutDoubles(this.desk, this.n, after, row);
@@ -293,7 +329,7 @@ export class Viewer {
   /** Choose the smallest instance there. @param {[number, number]} at @param {boolean} more */
   _pick([x, y], more) {
     const there = this.rows
-      .filter((row) => (row.reason === "" || this.dropped) && !row.lost)
+      .filter((row) => row.lost || row.reason === "" || this.dropped)
       .map((row) => ({ row, mask: this.mask(row) }))
       .filter(({ mask }) => contains(mask, Math.floor(x), Math.floor(y)))
       .sort((a, b) => area(a.mask) - area(b.mask));
@@ -322,8 +358,16 @@ export class Viewer {
     if (event.key === "Escape") this.editor.end();
     else if (event.key === "Enter") tool.finish();
     else if (event.key === "h") this.toggleMasks();
-    else if (!tool.key(event)) return event.key.toLowerCase() === "z";
+    else if (/^[1-9]$/.test(event.key) && this.editor.give(Number(event.key) - 1)) return true;
+    else if (!tool.key(event)) return this._otherKey(tool, event.key);
     return true;
+  }
+
+  /** @param {import("./tools.js").Tool} tool @param {string} key */
+  _otherKey(tool, key) {
+    const isOurs = /^[1-9]$/.test(key) || key in this._actions();
+    if (isOurs) this.desk.say(`Enter finishes the ${tool.name}, Esc gives it up`);
+    return isOurs || key.toLowerCase() === "z";
   }
 
   /** @returns {Record<string, () => void>} */
@@ -342,7 +386,7 @@ export class Viewer {
       w: () => this.withdraw(),
       d: () => (this.chosen.size ? this.judge("rejected") : this.desk.say("choose an instance to delete")),
       Delete: () => (this.chosen.size ? this.judge("rejected") : this.desk.say("choose an instance to delete")),
-      c: () => this.side.input.focus(),
+      c: () => this.side.input.select(),
       h: () => this.toggleMasks(),
       s: () => {
         this.dropped = !this.dropped;
