@@ -166,6 +166,8 @@ function capClasses({ category, order, verdict }, from, to, most, codes) {
 
 /** @type {WeakMap<Judged, InstanceTable>} */
 const keptTables = new WeakMap(); // thresholds change far more often than decisions
+/** @type {WeakMap<Judged, {codes: Uint8Array, winners: Int32Array, category: Uint16Array}>} */
+const settled = new WeakMap(); // what was found where nothing is undecided: no threshold changes it
 
 /**
  * The codes, winners and classes of one image after its review.
@@ -175,6 +177,8 @@ const keptTables = new WeakMap(); // thresholds change far more often than decis
  * @param {Judged} judged
  */
 function filterReviewed(data, n, limits, judged) {
+  const known = settled.get(judged);
+  if (known) return known;
   const table = keptTables.get(judged) ?? reviewedTable(data, n, judged);
   keptTables.set(judged, table);
   const { category, verdict } = table;
@@ -186,7 +190,9 @@ function filterReviewed(data, n, limits, judged) {
     const isClosed = judged.leftOut || (judged.frozen && verdict[i] !== VERDICTS.sure && codes[i] === KEPT);
     if (isClosed) codes[i] = REVIEW_REJECTED;
   }
-  return { codes, winners, category };
+  const found = { codes, winners, category };
+  if (!verdict.includes(VERDICTS.undecided)) settled.set(judged, found);
+  return found;
 }
 
 /**

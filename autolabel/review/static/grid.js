@@ -140,6 +140,7 @@ export class Grid {
       }
       if (!later && !this._paint(tile)) lacking.push(tile.n);
     }
+    for (const { element } of this.spare) element.remove();
     this.element.setAttribute("aria-activedescendant", this.tiles.get(this.focus)?.element.id ?? "");
     if (lacking.length) this._fetch(lacking);
     if (later) requestAnimationFrame(() => this.draw());
@@ -171,7 +172,7 @@ export class Grid {
     contextOf(tile.canvas)?.clearRect(0, 0, tile.canvas.width, tile.canvas.height);
     tile.element.id = `${this.desk.uid}-tile-${place}`;
     this._load(tile);
-    this.space.append(tile.element);
+    if (!tile.element.isConnected) this.space.append(tile.element);
     this.tiles.set(place, tile);
     return tile;
   }
@@ -205,7 +206,6 @@ export class Grid {
   _remove(place) {
     const tile = /** @type {Tile} */ (this.tiles.get(place));
     this.tiles.delete(place);
-    tile.element.remove();
     tile.n = -1;
     this.spare.push(tile);
   }

@@ -167,13 +167,15 @@ export function reviewedTable(data, n, { sure, rejected, redrawn = new Map(), ad
   const score = new Float64Array(count).fill(NaN);
   const [area, verdict] = [new Uint32Array(count), new Uint8Array(count)];
   for (let i = 0; i < count; i++) {
-    const own = added[i - answers];
+    const own = i < answers ? undefined : added[i - answers];
     category[i] = own?.category ?? sure.get(i) ?? data.category[from + i];
     area[i] = (own ?? redrawn.get(i))?.area ?? data.area[from + i];
     if (rejected.has(i)) verdict[i] = VERDICTS.rejected;
     else if (area[i] && (own || sure.has(i))) verdict[i] = VERDICTS.sure; // no file could hold an empty one
     if (!own) score[i] = data.score[from + i];
   }
+  const settled = { category, score, area, verdict, order: new Uint32Array(count), ...emptyPairs(0) };
+  if (!verdict.includes(VERDICTS.undecided)) return settled; // whatever its order and its pairs: nothing happens to it
   const order = bestFirst(score, area, verdict, 0, count);
   const places = new Uint32Array(count);
   order.forEach((i, place) => (places[i] = place));
