@@ -10,7 +10,8 @@ try:
     from tests.front import browser as browsers
 except ImportError:
     collect_ignore_glob = [
-        f"test_{name}.py" for name in ("page*", "editing", "widget", "report", "people", "shots")
+        f"test_{name}.py"
+        for name in ("page*", "editing", "taking_back", "widget", "report", "people", "shots")
     ]
 
 
