@@ -190,7 +190,8 @@ def _put(run: Run, entry: Labelled, given: _Image, place: int, made: str) -> tup
 def _origins(run: Run, entry: Labelled, review: dict[str, Any]) -> dict[str, Origin]:
     """The present answers by their ids, where a document names some by these alone."""
     instances = review.get("instances")
-    origins: list[object] = [d.get("origin") if isinstance(d, dict) else {} for d in instances or ()]
+    each = instances if isinstance(instances, list) else []
+    origins: list[object] = [d.get("origin") if isinstance(d, dict) else {} for d in each]
     if all(not isinstance(origin, dict) or "counts" in origin for origin in origins):
         return {}
     return answers_of(run.store, run.asked, run.categories, entry).origins

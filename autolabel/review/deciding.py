@@ -68,8 +68,9 @@ def _filled(decision: object, known: Mapping[str, Origin]) -> object:
         return decision
     whole = {"origin": None, "category": None, "counts": None} | decision
     origin = whole["origin"]
-    if isinstance(origin, dict) and origin.get("id") in known:
-        whole["origin"] = decisions.origin_json(known[origin["id"]])
+    id_ = origin.get("id") if isinstance(origin, dict) else None
+    if isinstance(id_, str) and id_ in known:
+        whole["origin"] = decisions.origin_json(known[id_])
     return whole
 
 
@@ -154,7 +155,8 @@ class _Earlier:
 def _named(document: object) -> set[str]:
     """The ids of the answers that a document decides on."""
     instances = document.get("instances") if isinstance(document, dict) else None
-    origins = [each.get("origin") if isinstance(each, dict) else each for each in instances or ()]
+    each = instances if isinstance(instances, list) else []
+    origins = [one.get("origin") if isinstance(one, dict) else one for one in each]
     ids = [origin.get("id") if isinstance(origin, dict) else origin for origin in origins]
     return {id_ for id_ in ids if isinstance(id_, str)}
 

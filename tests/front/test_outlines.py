@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from autolabel.geometry import rle
+from autolabel.types import RLE
 from tests.front.bitmaps import DECODED, bitmaps, counts_of, sent
 from tests.front.node import mapped, needs_node, refusals
 from tests.geometry.masks import parts
@@ -130,30 +131,46 @@ def test_handles_that_stay_change_nothing():
         assert found == [counts_of(mask)] * 3
 
 
-def test_a_moved_handle_changes_pixels_only_between_the_outlines():
-    """Between handles that stay, a ring goes as before; pixels change where old and new ring differ."""
+def test_moved_handles_change_pixels_only_between_the_outlines():
+    """Between handles that stay a ring goes as before, straight otherwise; each part loses its own holes alone."""
     work = f"""(c) => {{ const m = {DECODED}; const found = outlinesOf(m, c.tolerance);
         const handles = found.map((one) => one.handles.slice());
-        const r = Math.floor(c.ring * found.length);
-        const p = Math.floor(c.handle * handles[r].length);
-        handles[r][p] = [handles[r][p][0] + c.by[0], handles[r][p][1] + c.by[1]];
-        const around = [handles[r].at(p - 1), handles[r][p], handles[r][(p + 1) % handles[r].length]];
-        return [found[r], followHandles(found[r], handles[r]), around, encodeCounts(redraw(m, found, handles))]; }}"""
+        c.moves.forEach(([ring, handle, ...by]) => {{
+            const r = Math.floor(ring * found.length);
+            const p = Math.floor(handle * handles[r].length);
+            handles[r][p] = [handles[r][p][0] + by[0], handles[r][p][1] + by[1]]; }});
+        const gone = Math.floor(c.gone * found.length * 3);
+        if (handles[gone]) handles[gone] = [];
+        return [found, handles, found.map((one, r) => followHandles(one, handles[r])),
+            encodeCounts(redraw(m, found, handles))]; }}"""
     rng = np.random.default_rng(4)
-    masks = [mask for mask in bitmaps(200) if mask.any()]
+    masks = [mask for mask in bitmaps(300) if mask.any()]
     cases = [
-        sent(mask) | dict(zip(("tolerance", "ring", "handle"), rng.random(3).tolist(), strict=True))
-        | {"by": rng.uniform(-6, 6, 2).tolist()}
+        sent(mask)
+        | {"tolerance": rng.random(), "gone": rng.random()}
+        | {"moves": [[*rng.random(2), *rng.uniform(-9, 9, 2)] for _ in range(3)]}
         for mask in masks
-    ]  # fmt: skip
-    for mask, (one, followed, around, moved) in zip(masks, mapped(work, cases), strict=True):
-        before, after = painted([one["ring"]], mask.shape), painted([followed], mask.shape)
-        more, less = (after & ~before), (before & ~after)
-        changed = (mask & ~more) | less if one["hole"] else (mask | more) & ~less
-        assert moved == counts_of(changed)
-        kept = followed.index(around[1])
-        turned = followed[kept:] + followed[:kept]
-        assert (turned[1], turned[-1]) == (around[2], around[0]), "straight to the handles beside it"
+    ]
+    for mask, (outlines, handles, followed, moved) in zip(masks, mapped(work, cases), strict=True):
+        before = [painted([one["ring"]], mask.shape) for one in outlines]
+        after = [painted([ring], mask.shape) for ring in followed]
+        edges = [i for i, one in enumerate(outlines) if not one["hole"]]
+        parts = {i: after[i].copy() for i in edges}
+        for i, one in enumerate(outlines):
+            if one["hole"]:
+                around = [edge for edge in edges if (before[edge] >= before[i]).all()]
+                parts[min(around, key=lambda edge: before[edge].sum())] &= ~after[i]
+        assert moved == counts_of(np.logical_or.reduce(list(parts.values())))
+        for one, ring, found in zip(outlines, handles, followed, strict=True):
+            kept = list(zip(one["handles"], one["handles"][1:] + one["handles"][:1], strict=True))
+            for a, b in zip(ring, ring[1:] + ring[:1], strict=True):
+                if (a, b) in kept and one["ring"].count(a) == one["ring"].count(b) == 1:
+                    start = one["ring"].index(a)
+                    turned = one["ring"][start:] + one["ring"][:start]
+                    arc = turned[: turned.index(b) + 1]
+                    assert arc == found[found.index(a) :][: len(arc)] or found.index(a) + len(arc) > len(
+                        found
+                    )
 
 
 @pytest.mark.parametrize("tolerance", [1, 2.5])
@@ -197,3 +214,23 @@ def test_a_small_ring_keeps_its_corners():
     mask[1:3, 2:5] = True
     (found,) = mapped(f"(c) => outlinesOf({DECODED}, 9).map((one) => one.handles)", [sent(mask)])
     assert sorted(map(tuple, found[0])) == [(2, 1), (2, 3), (5, 1), (5, 3)]
+
+
+def test_what_lies_in_a_hole_outlives_its_ring():
+    """A part whose points are deleted leaves the part in its hole; a part drawn over another makes no hole."""
+    mask = np.zeros((30, 30), bool)
+    mask[2:28, 2:20] = True
+    mask[6:24, 6:16] = False
+    mask[12:15, 10:13] = True  # in the hole
+    mask[12:15, 24:27] = True  # beside it
+    work = f"""(c) => {{ const m = {DECODED}; const found = outlinesOf(m, 1);
+        const largest = found.reduce((best, one, i) => (one.ring.some(([x]) => x === 2) ? i : best), 0);
+        const gone = found.map((one, i) => (i === largest ? [] : one.handles));
+        const over = found.map((one, i) => (i !== largest ? one.handles
+            : one.handles.map((p) => (p[0] === 20 ? [29, p[1]] : p))));
+        return [gone, over].map((each) => encodeCounts(redraw(m, found, each))); }}"""
+    ((gone, over),) = mapped(work, [sent(mask)])
+    assert rle.to_bitmap(RLE((30, 30), gone.encode())).sum() == 18
+    wider = rle.to_bitmap(RLE((30, 30), over.encode()))
+    assert wider[2:28, 20:29].all()
+    assert wider[12:15, 10:13].all()

@@ -118,3 +118,58 @@ def test_a_broken_picture_file_is_told(street, browser):
         )
         review.tile("ring.png").dblclick()
         expect(review.message).to_contain_text("ring.png can't be shown")
+
+
+def test_equal_pictures_with_boxes_of_their_own_keep_their_decisions(own_folder, browser):
+    """What is decided in one of two equal files is neither lost nor out of date in the other."""
+    street = twins()
+    with served(street) as server, tab(browser) as page:
+        review = Reviewer(page).begin(f"{server.url}/?token={server.token}")
+        review.open("a.png").press("ArrowDown", "2").saved()
+        review.open("b.png").press("ArrowDown", "d").saved()
+        review.leave()
+        expect(review.states).to_have_text("2 images: 2 edited")
+        review.tile("a.png").click()
+        review.press("a")
+        expect(review.message).to_have_text("accepted a.png")
+        review.saved()
+        page.reload()
+        review.settle()
+        expect(review.states).to_have_text("2 images: 1 edited, 1 accepted")
+        review.open("b.png").press("s").expect_rows("person ✕ box of person · review rejected")
+    [kept] = kept_reviews(street).values()
+    assert [d["verdict"] for d in kept["instances"]] == ["accepted", "rejected"]
+
+
+def twins() -> Config:
+    """A run of two equal pictures, with another box in each, which GrabCut answers."""
+    Path("photos").mkdir()
+    pixels = np.full((WH[1], WH[0], 3), 90, np.uint8)
+    boxes = {"a.png": (10, 20, 50, 70), "b.png": (80, 30, 140, 90)}
+    for left, top, right, bottom in boxes.values():
+        pixels[top:bottom, left:right] = BODY_RGB
+    images = [
+        {"id": i, "file_name": name, "width": WH[0], "height": WH[1]} for i, name in enumerate(boxes, 1)
+    ]
+    annotations = [
+        {
+            "id": i,
+            "image_id": i,
+            "category_id": i,
+            "bbox": [x0 - 3, y0 - 3, x1 - x0 + 6, y1 - y0 + 6],
+            "area": 1,
+            "iscrowd": 0,
+        }
+        for i, (x0, y0, x1, y1) in enumerate(boxes.values(), 1)
+    ]
+    categories = [{"id": 1, "name": "car"}, {"id": 2, "name": "person"}]
+    data = {"images": images, "annotations": annotations, "categories": categories}
+    Path("boxes.json").write_bytes(orjson.dumps(data))
+    for name in boxes:
+        Image.fromarray(pixels).save(Path("photos") / name)
+    Path(CONFIG).write_text(
+        "images: photos\nclasses: [car, person]\nbackend: {name: grabcut}\nlabel: {boxes: boxes.json}\n"
+    )
+    config = Config.load(CONFIG)
+    autolabel.label(config)
+    return config

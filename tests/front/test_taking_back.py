@@ -97,3 +97,43 @@ def test_the_class_of_what_is_drawn_is_told_and_changed_before(review, street):
     expect(review.hint).to_contain_text("It will be: person;")
     review.click(50, 40).click(110, 40).click(80, 90).press("Enter")
     review.expect_rows("person ✓ by hand: polygon").saved()
+
+
+def test_w_finds_what_belongs_together_after_an_edit(review, street):
+    """A merged instance whose outline was edited is two again, and so is an edited piece one."""
+    review.open("cars.png").click(30, 30).click(90, 30, "Shift").press("m")
+    review.expect_rows("car 0.90 ✓ changed", "person 0.70", "car 0.60 ✕ review rejected")
+    review.press("e").drag((10, 10), (4, 4)).press("Enter", "w")
+    review.expect_rows("car 0.90", "person 0.70", "car 0.60").saved()
+    assert decided(street, "cars.png") == 0
+    review.open("parts.png").press("ArrowDown", "x").click(20, 50)
+    review.press("e").drag((10, 20), (2, 12)).press("Enter", "w").expect_rows("person 0.75").saved()
+    assert decided(street, "parts.png") == 0
+
+
+def test_w_on_a_piece_of_what_was_drawn_takes_that_piece(review, street):
+    """Where no answer was split, a piece is an instance like any other by hand."""
+    review.open("empty.png").press("g").click(20, 20).click(60, 20).click(20, 60).press("Enter")
+    review.press("g").click(100, 70).click(140, 70).click(140, 110).press("Enter")
+    review.click(30, 30).click(130, 80, "Shift").press("m", "x")
+    review.expect_rows("car ✓ by hand: split", "car ✓ by hand: split")
+    review.rows.last.click()
+    review.press("w").expect_rows("car ✓ by hand: split").saved()
+    assert decided(street, "empty.png") == 1
+
+
+def test_an_outline_without_points_harms_nobody(review, street):
+    """Every point is deleted, Tab and arrows do nothing then, z brings points back; Enter deletes an instance."""
+    review.open("empty.png").press("g").click(50, 40).click(110, 40).click(80, 90).press("Enter", "e")
+    review.press(*["Delete"] * 20, "Tab", "ArrowLeft", "i", "z", "Tab", "ArrowLeft", "Delete", "Tab", "Enter")
+    review.expect_rows().saved()
+    assert decided(street, "empty.png") == 0
+    expect(review.kept("car")).to_have_attribute("data-kept", "4")
+
+
+def test_a_class_button_is_for_what_is_drawn(review, street):
+    """While a polygon is open, its button gives the class to the polygon, not to the chosen instance."""
+    review.open("cars.png").press("ArrowDown", "g").click(120, 60).click(150, 60)
+    review.viewer.get_by_role("group", name="classes").get_by_role("button", name="person").click()
+    review.click(150, 100).press("Enter")
+    review.expect_rows("car 0.90", "person 0.70", "car 0.60", "person ✓ by hand: polygon").saved()

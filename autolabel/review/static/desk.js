@@ -4,7 +4,7 @@
 import { Figures } from "./figures.js";
 import { largestOverlap, REASONS, uncertainty } from "./filters.js";
 import { Outbox } from "./outbox.js";
-import { isOutdated, sayTheSame, stateOf, UNDECIDED, whole } from "./reviews.js";
+import { sayTheSame, stateOf, UNDECIDED, whole } from "./reviews.js";
 
 /** @typedef {import("./types.js").Host} Host */
 /** @typedef {import("./types.js").Index} Index */
@@ -56,7 +56,7 @@ export class Desk extends EventTarget {
     this._masks = new Map();
     /** @type {Map<number, Promise<void>>} */
     this._asked = new Map();
-    this.fetchMasks([...index.images.name.keys()].slice(0, SEEN_FIRST)).catch(() => {}); // meanwhile
+    this.fetchMasks([...index.images.name.keys()].filter((n) => !this.gone.has(n)).slice(0, SEEN_FIRST)).catch(() => {}); // meanwhile
     this.figures = new Figures(index, (n) => this._masks.get(n));
     this.classes = this.figures.classes;
     this.thresholds = this.figures.thresholds;
@@ -124,9 +124,23 @@ export class Desk extends EventTarget {
     return stateOf(this.sheet(n), this.index.images.answers[n]);
   }
 
-  /** @param {number} n whether its decisions were made on other answers */
+  /** @param {number} n whether its decisions were made on answers that no file of its content has any more */
   isOutdated(n) {
-    return isOutdated(this.sheet(n), this.index.images.answers[n]);
+    const { verdict } = this.sheet(n).review;
+    if (!verdict && !this.sheet(n).lost.length) return false;
+    const isAccepted = this._placesOf(n).some((place) => this.state(place) === "accepted");
+    return verdict !== "rejected" && (this.lostBy(n).length > 0 || (verdict === "accepted" && !isAccepted));
+  }
+
+  /** @param {number} n @returns {number[]} the decisions, by place, whose answers are in no file of its content */
+  lostBy(n) {
+    const sheets = this._placesOf(n).map((place) => this.sheet(place));
+    return this.sheet(n).lost.filter((k) => sheets.every(({ lost }) => lost.includes(k)));
+  }
+
+  /** @param {number} n @returns {number[]} all images with its content */
+  _placesOf(n) {
+    return (this._places.get(this.index.images.image[n]) ?? []).filter((place) => !this.gone.has(place));
   }
 
   /** @param {number} n @returns {Map<string, string> | undefined} id to counts, in the order of the answers */
@@ -309,9 +323,13 @@ export class Desk extends EventTarget {
   /** @param {number} n @param {Sheet} latest */
   _put(n, latest) {
     const before = this.sheet(n);
-    this._show(n, { ...latest, of: undefined });
+    const { answers } = this.index.images;
+    const matched = latest.review.instances.map(() => null); // in a file with other answers, until the host tells
+    const others = this._placesOf(n).filter((place) => answers[place] !== answers[n]);
+    const of = others.length ? Object.fromEntries(others.map((place) => [place, { lost: [], matched }])) : undefined;
+    this._show(n, { ...latest, of });
     this._complete();
-    this.outbox.put(n, this.index.images.image[n], before, latest);
+    this.outbox.put(n, this.index.images.image[n], before, { ...latest, of });
   }
 
   /** @param {number} n @param {Sheet} sheet */

@@ -2,13 +2,14 @@
 
 import { encodeCounts, parts, union } from "./masks.js";
 import { added, decided, sayTheSame, UNDECIDED, withdrawn } from "./reviews.js";
-import { addedKey, withoutDoubles } from "./rows.js";
+import { addedKey, fateOf, withoutDoubles } from "./rows.js";
 import { boxTool, outlineTool, pointsTool, polygonTool } from "./tools.js";
 
 /** @typedef {import("./rows.js").Row} Row */
 /** @typedef {import("./tools.js").Tool} Tool */
 
-const HANDLES_PX = 3; // on the screen: how far the points of an outline may stand from it
+const HANDLES_PX = 3; // on the screen: how far the points of an outline may stand from it,
+const STAIRS_PX = 1.5; // and in the image: a slanting edge goes in steps
 
 export class Editor {
   /** @param {import("./viewer.js").Viewer} viewer */
@@ -117,6 +118,8 @@ export class Editor {
     const { n, sheet } = this.viewer;
     const [first, ...others] = this.viewer.chosenRows;
     if (!first || !others.length) return this.desk.say("choose the instances to merge: Shift with ↓ or a click");
+    const lost = [first, ...others].find((row) => row.lost);
+    if (lost) return this.desk.say(fateOf(this.desk, lost));
     const whole = others.reduce((mask, row) => union(mask, this.viewer.mask(row)), this.viewer.mask(first));
     const counts = encodeCounts(whole);
     let after = decided(sheet, this.viewer.target(first), { counts, verdict: "accepted", how: "merge" });
@@ -132,8 +135,8 @@ export class Editor {
   /** @param {string} what @returns {Row | null} */
   _only(what) {
     const [row, ...others] = this.viewer.chosenRows;
-    if (row && !others.length) return row;
-    this.desk.say(`choose one instance ${what}`);
+    if (row && !others.length && !row.lost) return row;
+    this.desk.say(row?.lost ? fateOf(this.desk, row) : `choose one instance ${what}`);
     return null;
   }
 
@@ -155,15 +158,18 @@ export class Editor {
   _makeOutline(wh, changed) {
     const row = this._only("to edit");
     if (!row) return null;
-    const tolerance = Math.max(1, HANDLES_PX / this.stage.scale);
+    const tolerance = Math.max(STAIRS_PX, HANDLES_PX / this.stage.scale);
     return outlineTool(wh, row.counts, tolerance, changed, (counts) => {
       const { n, sheet } = this.viewer;
       this.end();
       if (counts === row.counts) return;
       const target = this.viewer.target(row);
-      const change = counts ? { counts, how: "vertices" } : {};
-      const verdict = counts ? /** @type {const} */ ("accepted") : /** @type {const} */ ("rejected");
-      const after = withoutDoubles(this.desk, n, decided(sheet, target, { ...change, verdict }), row);
+      // a piece stays one, and what was merged: `w` finds what belongs to it
+      const before = sheet.review.instances[row.k]?.how ?? "";
+      const how = /^(split|merge)$/.test(before) ? before : "vertices";
+      const edited = () => decided(sheet, target, counts ? { counts, how, verdict: "accepted" } : { verdict: "rejected" });
+      const isGone = !counts && row.local === null;
+      const after = isGone ? withdrawn(sheet, row.k) : withoutDoubles(this.desk, n, edited(), row);
       this.desk.change(n, after, counts ? "edited an outline" : "deleted an instance");
       if (counts && row.local === null) this.viewer.choose(addedKey(counts));
     });

@@ -111,7 +111,7 @@ export class Figures {
     }
     const judged = this._judgement(n, sheet);
     this.judged.set(n, judged);
-    for (const [local, category] of judged.sure) this.category[from + local] = category;
+    for (const [local, category] of judged.sure) if (from + local < to) this.category[from + local] = category;
   }
 
   /** @param {number} n @param {Sheet} sheet @returns {Judged} */
@@ -128,7 +128,8 @@ export class Figures {
     sheet.review.instances.forEach((decision, k) => {
       const local = sheet.matched[k] ?? null;
       const category = this.classes.indexOf(decision.category ?? "");
-      if (sheet.lost.includes(k)) return;
+      const isElsewhere = decision.origin && local === null; // in another file of this content
+      if (sheet.lost.includes(k) || isElsewhere) return;
       if (local === null) added.push({ category: Math.max(0, category), ...this._compared(n, decision) });
       else if (decision.verdict === "rejected") rejected.add(local);
       else {

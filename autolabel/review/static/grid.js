@@ -84,11 +84,14 @@ export class Grid {
     const { length } = this.desk.shown;
     const width = this.element.clientWidth;
     if (!width) return; // it is not on the screen
-    this.columns = Math.max(1, Math.floor(width / TILE_WIDTH));
+    const columns = Math.max(1, Math.floor(width / TILE_WIDTH));
+    const isOther = columns !== this.columns;
+    this.columns = columns;
     this.left = Math.max(0, Math.floor((width - this.columns * TILE_WIDTH) / 2));
     this.space.style.height = `${Math.ceil(length / this.columns) * TILE_HEIGHT}px`;
     this.empty.hidden = length > 0;
     this.focus = Math.max(0, Math.min(this.focus, length - 1));
+    if (isOther) this.moveTo(this.focus); // it stays on the screen
     this.draw(true);
   }
 

@@ -1,6 +1,6 @@
 // Outlines of masks: rings along the edges of pixels, rings filled again, and handles that a hand can move.
 
-import { spans, subtract, union } from "./masks.js";
+import { area, contains, spans, subtract, union } from "./masks.js";
 
 /** @typedef {import("./masks.js").Mask} Mask */
 /** @typedef {[number, number]} Point x and y in px; whole numbers are corners of pixels */
@@ -259,18 +259,26 @@ export function nearestOnLine(a, b, at) {
 
 /**
  * The mask whose outlines follow their handles; where none was moved it is the same to the last pixel.
+ *
+ * Each part is what its edge holds less its own holes, so a part that is drawn over another, or over what lies in
+ * one of its holes, takes nothing away there.
  * @param {Mask} mask
  * @param {Outline[]} outlines  `outlinesOf(mask, ...)`
  * @param {Ring[]} handles  of each; fewer than 3 take the ring away
  * @returns {Mask}
  */
-export function redraw(mask, outlines, handles) {
-  return outlines.reduce((now, outline, i) => {
-    const isSame = handles[i].length === outline.handles.length && handles[i].every((p, k) => p === outline.handles[k]);
-    if (isSame) return now;
-    const followed = handles[i].length < 3 ? [] : followHandles(outline, handles[i]);
-    const [old, moved] = [outline.ring, followed].map((ring) => fillRings([ring], mask.height, mask.width));
-    const [more, less] = [subtract(moved, old), subtract(old, moved)];
-    return outline.hole ? union(subtract(now, more), less) : subtract(union(now, more), less);
-  }, mask);
+export function redraw({ height, width }, outlines, handles) {
+  const before = outlines.map(({ ring }) => fillRings([ring], height, width));
+  const edges = [...outlines.keys()].filter((i) => !outlines[i].hole).sort((a, b) => area(before[a]) - area(before[b]));
+  const after = outlines.map((outline, i) =>
+    fillRings(handles[i].length < 3 ? [] : [followHandles(outline, handles[i])], height, width));
+  outlines.forEach(({ hole }, i) => {
+    if (!hole) return;
+    const [first] = before[i].bounds; // its first pixel, which no part within it holds
+    const around = edges.find((edge) => contains(before[edge], Math.floor(first / height), first % height));
+    if (around !== undefined) after[around] = subtract(after[around], after[i]);
+  });
+  /** @type {Mask} */
+  const nothing = { height, width, bounds: new Uint32Array(0) };
+  return edges.reduce((all, edge) => union(all, after[edge]), nothing);
 }

@@ -150,18 +150,6 @@ export function stateOf(sheet, answers) {
 }
 
 /**
- * Whether the answers are others than those that were decided about, and somebody should look again.
- *
- * @param {Sheet} sheet
- * @param {string} answers
- */
-export function isOutdated(sheet, answers) {
-  const { verdict } = sheet.review;
-  if (verdict === "rejected") return false;
-  return sheet.lost.length > 0 || (verdict === "accepted" && stateOf(sheet, answers) !== "accepted");
-}
-
-/**
  * Whether two reviews say the same, whenever it was said.
  *
  * @param {Review} one

@@ -5,7 +5,9 @@ import { area, decodeCounts, sharedPixels } from "./masks.js";
 import { decided, judgedImage, withdrawn } from "./reviews.js";
 
 /** @typedef {import("./desk.js").Desk} Desk */
+/** @typedef {import("./masks.js").Mask} Mask */
 /** @typedef {import("./types.js").Decision} Decision */
+/** @typedef {import("./types.js").Sheet} Sheet */
 
 /**
  * @typedef {object} Row
@@ -72,7 +74,8 @@ function answeredRows(desk, n, masks) {
 
 /** What was added, and decisions whose answer is gone. @param {Desk} desk @param {number} n @returns {Row[]} */
 function drawnRows(desk, n) {
-  const { review, lost } = desk.sheet(n);
+  const { review } = desk.sheet(n);
+  const lost = desk.lostBy(n); // what another file of this content answers is not missed here
   /** @type {Map<string, number>} */
   const times = new Map();
   /** @type {Row[]} */
@@ -92,7 +95,7 @@ function drawnRows(desk, n) {
       id: "",
       category: Math.max(0, desk.classes.indexOf(name)),
       name,
-      prompt: origin ? (origin.prompt ?? "") : how ? `by hand: ${how}` : "by hand",
+      prompt: origin ? promptOf(origin) : how ? `by hand: ${how}` : "by hand",
       score: origin?.confidence ?? null,
       counts,
       reason: verdict === "rejected" || review.verdict === "rejected" ? "review_rejected" : "",
@@ -104,12 +107,17 @@ function drawnRows(desk, n) {
   return rows;
 }
 
+/** What an answer that is gone was asked by; boxes and points have a key for machines. @param {import("./types.js").Origin} origin */
+function promptOf({ prompt = "" }) {
+  return prompt.startsWith("{") ? "by a box or points" : prompt;
+}
+
 /**
  * Reject what an answer suppresses, which would come up in its place once that is rejected, or is another one.
  *
  * @param {Desk} desk
  * @param {number} n
- * @param {import("./types.js").Sheet} sheet
+ * @param {Sheet} sheet
  * @param {Row} row
  */
 export function withoutDoubles(desk, n, sheet, row) {
@@ -121,31 +129,22 @@ export function withoutDoubles(desk, n, sheet, row) {
 }
 
 /**
- * Take a decision back with what came with it: the doubles of its instance, the pieces of a split, what was merged.
+ * Take a decision on an answer back with what came with it: the doubles of its instance, the pieces of a split, the
+ * answers that were merged. What was drawn by hand before it was merged is back by undo only.
  *
  * @param {Desk} desk
  * @param {number} n
- * @param {import("./types.js").Sheet} sheet
+ * @param {Sheet} sheet
  * @param {Decision} decision  one of its
+ * @returns {Sheet}
  */
 export function takenBack(desk, n, sheet, decision) {
-  const [width, height] = desk.wh(n);
   const { instances } = sheet.review;
-  const own = desk.masks(n);
-  /** The mask of a decision, or of its answer. @param {Decision} d @param {string | null} counts */
-  const mask = (d, counts) => decodeCounts(counts ?? own?.get(d.origin?.id ?? "") ?? d.origin?.counts ?? "", height, width);
-  /** @param {Decision} d @param {import("./masks.js").Mask} whole */
-  const isWithin = (d, whole) => sharedPixels(mask(d, d.counts), whole) === area(mask(d, d.counts));
-  /** @param {Decision} d */
-  const isSplit = (d) => d.origin && d.how === "split" && isWithin(decision, mask(d, null));
-  const isPiece = decision.how === "split" && !decision.origin;
-  const root = (isPiece && instances.find(isSplit)) || decision;
-  const whole = mask(root, root.how === "split" ? null : root.counts);
-  const isPart = (/** @type {Decision} */ d) => ["split", "merge"].includes(d.how) && d.how === root.how && isWithin(d, whole);
-  const parts = instances.filter((d) => d === root || d === decision || (root.origin && isPart(d)));
-  /** @param {import("./types.js").Sheet} from @param {Decision} d */
-  const without = (from, d) => withdrawn(from, from.review.instances.indexOf(d));
-  const after = parts.reduce(without, sheet);
+  const root = rootOf(desk, n, sheet, decision);
+  const whole = root.how === "split" ? ownMask(desk, n, root) : maskOf(desk, n, root);
+  const isPart = (/** @type {Decision} */ d) =>
+    root.origin && /^(split|merge)$/.test(root.how) && d.how === root.how && isMostlyIn(maskOf(desk, n, d), whole);
+  const after = instances.filter((d) => d === root || d === decision || isPart(d)).reduce(without, sheet);
   const local = sheet.matched[instances.indexOf(root)] ?? null;
   if (local === null) return after;
   const doubles = after.review.instances.filter((d) => d.how === "double");
@@ -155,11 +154,42 @@ export function takenBack(desk, n, sheet, decision) {
     .reduce(without, after);
 }
 
+/** The decision on the answer that was split, for one of its pieces; else the decision itself. @param {Desk} desk @param {number} n @param {Sheet} sheet @param {Decision} decision */
+function rootOf(desk, n, sheet, decision) {
+  if (decision.origin || decision.how !== "split") return decision;
+  const piece = maskOf(desk, n, decision);
+  const isRoot = (/** @type {Decision} */ d) => d.origin && d.how === "split" && isMostlyIn(piece, ownMask(desk, n, d));
+  return sheet.review.instances.find(isRoot) ?? decision;
+}
+
+/** @param {Sheet} sheet @param {Decision} decision */
+function without(sheet, decision) {
+  return withdrawn(sheet, sheet.review.instances.indexOf(decision));
+}
+
+/** @param {Desk} desk @param {number} n @param {Decision} decision @returns {Mask} as it is now */
+function maskOf(desk, n, decision) {
+  const [width, height] = desk.wh(n);
+  return decision.counts ? decodeCounts(decision.counts, height, width) : ownMask(desk, n, decision);
+}
+
+/** @param {Desk} desk @param {number} n @param {Decision} decision @returns {Mask} that of its answer, empty where there is none */
+function ownMask(desk, n, { origin }) {
+  const [width, height] = desk.wh(n);
+  const counts = origin && (desk.masks(n)?.get(origin.id) ?? origin.counts);
+  return counts ? decodeCounts(counts, height, width) : { height, width, bounds: new Uint32Array(0) };
+}
+
+/** Whether more than half of a mask lies in another: its edge may have been moved since. @param {Mask} one @param {Mask} other */
+function isMostlyIn(one, other) {
+  return 2 * sharedPixels(one, other) > area(one);
+}
+
 /** What became of an instance, where it is not simply kept. @param {Desk} desk @param {Row} row */
 export function fateOf(desk, row) {
   if (!row.lost) return row.reason.replaceAll("_", " ");
-  if (!desk.classes.includes(row.name)) return `the class ${row.name} is gone: give it another, or w drops it`;
   if (row.verdict === "rejected") return "what it rejected is gone: w drops it";
+  if (!desk.classes.includes(row.name)) return `the class ${row.name} is gone: give it another, or w drops it`;
   return "its answer is gone: Enter keeps it, w drops it";
 }
 
@@ -186,7 +216,7 @@ export function judgeImage(desk, n, verdict) {
       sheet = desk.sheet(n);
       // of an image that was rejected, what would be kept if it were not
       if (sheet.review.verdict === "rejected") sheet = judgedImage(sheet, null, "");
-      const { lost } = sheet;
+      const lost = desk.lostBy(n);
       sheet = [...lost].sort((a, b) => b - a).reduce(withdrawn, sheet);
       if (lost.length) what += ` without ${lost.length} lost decision(s)`;
       const codes = desk.figures.codesWith(n, sheet);

@@ -282,13 +282,14 @@ export function outlineTool(wh, counts, tolerance, changed, done) {
   let picked = /** @type {[number, number]} */ ([0, 0]);
   let byKey = false;
 
+  const firstLeft = () => Math.max(0, after.findIndex((ring) => ring.length));
   const remember = () => past.push(after.map((ring) => ring.slice()));
   const remove = () => {
     remember();
     const [r, p] = picked;
     after[r].splice(p, 1);
     if (after[r].length < 3) after[r] = [];
-    picked = after[r].length ? [r, 0] : [Math.max(0, after.findIndex((ring) => ring.length)), 0];
+    picked = [after[r].length ? r : firstLeft(), 0];
     changed();
   };
   /** A new point after another. @param {number} r @param {number} p @param {Place} at */
@@ -348,7 +349,7 @@ export function outlineTool(wh, counts, tolerance, changed, done) {
     },
     key(event) {
       const [r, p] = picked;
-      const ring = after[r];
+      const ring = after[r]?.length ? after[r] : null;
       const step = arrowStep(event);
       if (step && ring) {
         byKey = true;
@@ -364,7 +365,7 @@ export function outlineTool(wh, counts, tolerance, changed, done) {
         remove();
       } else if (event.key === "z" && past.length) {
         after = past.pop() ?? after;
-        picked = [0, 0];
+        picked = [firstLeft(), 0];
       } else {
         return false;
       }

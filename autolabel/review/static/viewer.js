@@ -278,6 +278,7 @@ export class Viewer {
   label(category) {
     const name = this.desk.classes[category];
     if (name === undefined) return this.desk.say(`there is no class ${category + 1}`);
+    if (this.editor.tool && this.editor.give(category)) return undefined; // what is drawn is meant
     this.editor.lastClass = category;
     return this._onChosen((sheet, row) => {
       if (row.lost && row.verdict === "rejected") return sheet;
@@ -332,7 +333,7 @@ export class Viewer {
       .filter((row) => row.lost || row.reason === "" || this.dropped)
       .map((row) => ({ row, mask: this.mask(row) }))
       .filter(({ mask }) => contains(mask, Math.floor(x), Math.floor(y)))
-      .sort((a, b) => area(a.mask) - area(b.mask));
+      .sort((a, b) => Number(a.row.lost) - Number(b.row.lost) || area(a.mask) - area(b.mask));
     this.choose(there[0]?.row.key ?? null, more);
   }
 
@@ -367,7 +368,7 @@ export class Viewer {
   _otherKey(tool, key) {
     const isOurs = /^[1-9]$/.test(key) || key in this._actions();
     if (isOurs) this.desk.say(`Enter finishes the ${tool.name}, Esc gives it up`);
-    return isOurs || key.toLowerCase() === "z";
+    return isOurs || /^[zy]$/i.test(key);
   }
 
   /** @returns {Record<string, () => void>} */
@@ -386,7 +387,10 @@ export class Viewer {
       w: () => this.withdraw(),
       d: () => (this.chosen.size ? this.judge("rejected") : this.desk.say("choose an instance to delete")),
       Delete: () => (this.chosen.size ? this.judge("rejected") : this.desk.say("choose an instance to delete")),
-      c: () => this.side.input.select(),
+      c: () => {
+        this.side.input.focus();
+        this.side.input.select();
+      },
       h: () => this.toggleMasks(),
       s: () => {
         this.dropped = !this.dropped;
