@@ -2,34 +2,17 @@
 // is sent as it is made. Draws nothing.
 
 import { Figures } from "./figures.js";
-import { largestOverlap, REASONS, uncertainty } from "./filters.js";
 import { Outbox } from "./outbox.js";
 import { sayTheSame, stateOf, UNDECIDED, whole } from "./reviews.js";
+import { ALL_IMAGES, imagesLike } from "./selection.js";
 
 /** @typedef {import("./types.js").Host} Host */
+/** @typedef {import("./selection.js").Chosen} Chosen */
 /** @typedef {import("./types.js").Index} Index */
 /** @typedef {import("./types.js").Sheet} Sheet */
 
-export const DROP_REASONS = ["", ...REASONS.slice(1)]; // by code; "" is kept
 const KEPT_MASKS = 1200; // images whose masks stay in memory
 const SEEN_FIRST = 30; // images, about: asked for while all is counted
-
-/**
- * @typedef {object} Chosen  which images are shown, and how
- * @property {string} name
- * @property {number} category  -1 for all
- * @property {string} split
- * @property {string} state
- * @property {string} reason  "" kept, "any", or why it was dropped
- * @property {number} low
- * @property {number} high
- * @property {string} sort
- */
-
-/** @type {Chosen} */
-export const ALL_IMAGES = {
-  name: "", category: -1, split: "any", state: "any", reason: "", low: 0, high: 1, sort: "name",
-};
 
 /** @typedef {{n: number, before: Sheet, after: Sheet, what: string}} Step */
 /** @typedef {{n: number, mine: Sheet, theirs: Sheet}} Conflict */
@@ -197,52 +180,8 @@ export class Desk extends EventTarget {
   /** @param {Partial<Chosen>} change */
   select(change) {
     this.chosen = { ...this.chosen, ...change };
-    const found = [];
-    for (let n = 0; n < this.count; n++) if (this._isShown(n)) found.push(n);
-    const key = this._sortKey();
-    if (key) {
-      const keys = new Map(found.map((n) => [n, key(n)]));
-      found.sort((a, b) => /** @type {number} */ (keys.get(a)) - /** @type {number} */ (keys.get(b)) || a - b);
-    }
-    this.shown = found;
+    this.shown = imagesLike(this, this.chosen);
     this.tell("shown");
-  }
-
-  /** @param {number} n */
-  _isShown(n) {
-    const { name, category, split, state, reason, low, high } = this.chosen;
-    if (this.gone.has(n)) return false;
-    if (name && !this.name(n).toLowerCase().includes(name.toLowerCase())) return false;
-    if (split !== "any" && this.index.images.split[n] !== split) return false;
-    if (state !== "any" && (state === "outdated" ? !this.isOutdated(n) : this.state(n) !== state)) return false;
-    if (category < 0 && !reason && low <= 0 && high >= 1) return true;
-    const codes = this.figures.codes(n);
-    for (let local = 0; local < codes.length; local++) {
-      if (reason === "" ? codes[local] : reason !== "any" && DROP_REASONS[codes[local]] !== reason) continue;
-      if (category >= 0 && this.figures.categoryOf(n, local) !== category) continue;
-      const score = this.figures.scoreOf(n, local);
-      if (score === null || (score >= low && score <= high)) return true;
-    }
-    const additions = reason === "" || reason === "any" ? this.sheet(n).review.instances : [];
-    return additions.some((d) => !d.origin && (category < 0 || this.classes.indexOf(d.category ?? "") === category));
-  }
-
-  /** @returns {((n: number) => number) | null} */
-  _sortKey() {
-    const { data } = this.figures;
-    /** @type {Record<string, (n: number) => number>} */
-    const keys = {
-      lowest: (n) => {
-        const { score, offsets, codes } = data;
-        let lowest = 2;
-        for (let i = offsets[n]; i < offsets[n + 1]; i++) if (!codes[i] && score[i] < lowest) lowest = score[i];
-        return lowest;
-      },
-      uncertain: (n) => uncertainty(data, n, this.thresholds),
-      instances: (n) => -this.figures.kept(n),
-      overlap: (n) => -largestOverlap(data, n, this.thresholds.nms_metric),
-    };
-    return keys[this.chosen.sort] ?? null;
   }
 
   /** @returns {Record<string, number>} */

@@ -1,12 +1,13 @@
 // Masks made and changed in the image view: the tool at work, what a model answers to it, split and merge.
 
 import { encodeCounts, parts, union } from "./masks.js";
+import { outlineTool } from "./reshape.js";
 import { added, decided, sayTheSame, UNDECIDED, withdrawn } from "./reviews.js";
 import { addedKey, fateOf, withoutDoubles } from "./rows.js";
-import { boxTool, outlineTool, pointsTool, polygonTool } from "./tools.js";
+import { boxTool, pointsTool, polygonTool } from "./tools.js";
 
 /** @typedef {import("./rows.js").Row} Row */
-/** @typedef {import("./tools.js").Tool} Tool */
+/** @typedef {import("./pens.js").Tool} Tool */
 
 const HANDLES_PX = 3; // on the screen: how far the points of an outline may stand from it,
 const STAIRS_PX = 1.5; // and in the image: a slanting edge goes in steps

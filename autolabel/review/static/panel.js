@@ -1,9 +1,9 @@
 // The side of the page: which images are shown, and a slider for each threshold with what it does.
 
-import { ALL_IMAGES, DROP_REASONS } from "./desk.js";
 import { choice, make, shownNumber } from "./dom.js";
 import { histograms } from "./filters.js";
 import { colourOf, paintSwatch } from "./paint.js";
+import { ALL_IMAGES, DROP_REASONS } from "./selection.js";
 
 /** @typedef {import("./desk.js").Desk} Desk */
 

@@ -1,8 +1,8 @@
 // The instances of one image as people see them: answers with what was decided about each, and what was added.
 
-import { DROP_REASONS } from "./desk.js";
 import { area, decodeCounts, sharedPixels } from "./masks.js";
 import { decided, judgedImage, withdrawn } from "./reviews.js";
+import { DROP_REASONS } from "./selection.js";
 
 /** @typedef {import("./desk.js").Desk} Desk */
 /** @typedef {import("./masks.js").Mask} Mask */

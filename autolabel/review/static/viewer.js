@@ -2,7 +2,9 @@
 
 import { make } from "./dom.js";
 import { Editor } from "./editor.js";
-import { area, contains, decodeCounts } from "./masks.js";
+import { decodeCounts } from "./masks.js";
+import { Pictures } from "./pictures.js";
+import { followPointer } from "./pointer.js";
 import { decided, openAgain, restored, withdrawn } from "./reviews.js";
 import { fateOf, instancesOf, judgeImage, takenBack, withoutDoubles } from "./rows.js";
 import { Side } from "./side.js";
@@ -12,8 +14,6 @@ import { Stage } from "./stage.js";
 /** @typedef {import("./rows.js").Row} Row */
 /** @typedef {import("./types.js").Sheet} Sheet */
 
-const REACH_PX = 10; // on the screen: so near is on it
-const KEPT_PICTURES = 8;
 
 export class Viewer {
   /**
@@ -33,8 +33,7 @@ export class Viewer {
     this.chosen = new Set();
     this.masks = true;
     this.dropped = false;
-    /** @type {Map<number, Promise<HTMLImageElement>>} */
-    this.pictures = new Map();
+    this.pictures = new Pictures(desk.host);
     this.stage = new Stage();
     this.isWanted = false; // a drawing of the list, in the next frame
     this.title = make("h2", { className: "al-title", tabIndex: -1 });
@@ -45,7 +44,7 @@ export class Viewer {
       make("div", { className: "al-viewer-body" }, this.stage.canvas, this.side.element),
       this.hint);
     this.editor = new Editor(this);
-    this._listen();
+    followPointer(this);
     desk.addEventListener("figures", () => this.isOpen && this.refresh());
     desk.addEventListener("shown", () => {
       if (!this.isOpen) return;
@@ -77,7 +76,7 @@ export class Viewer {
     const near = [n, this._beside(1), this._beside(-1)].filter((each) => each !== undefined);
     const masks = this.desk.fetchMasks(near).then(() => this.n === n && this.refresh(), (error) => this.desk.say(error.message));
     try {
-      const picture = await this._picture(n);
+      const picture = await this.pictures.find(n);
       if (this.n !== n) return;
       this.stage.picture = picture;
       this.stage.draw();
@@ -86,7 +85,7 @@ export class Viewer {
     }
     await masks;
     if (this.n === n) this.element.setAttribute("aria-busy", "false");
-    for (const each of near.slice(1)) this._picture(each).catch(() => {});
+    for (const each of near.slice(1)) this.pictures.find(each).catch(() => {});
   }
 
   close() {
@@ -117,24 +116,6 @@ export class Viewer {
     else if (this.around !== shown) this.place = (next === undefined ? shown.length : /** @type {number} */ (places.get(next))) - 0.5;
     else this.place = Math.ceil(this.place) - 0.5;
     this.around = shown;
-  }
-
-  /** @param {number} n @returns {Promise<HTMLImageElement>} */
-  _picture(n) {
-    let found = this.pictures.get(n);
-    if (!found) {
-      found = (async () => {
-        const picture = new Image();
-        picture.src = await this.desk.host.picture(n);
-        await picture.decode();
-        return picture;
-      })();
-      this.pictures.set(n, found);
-      found.catch(() => this.pictures.delete(n));
-      const [oldest] = this.pictures.keys();
-      if (this.pictures.size > KEPT_PICTURES) this.pictures.delete(oldest);
-    }
-    return found;
   }
 
   // ---- what is shown ------------------------------------------------------------------------------------------
@@ -291,51 +272,7 @@ export class Viewer {
     }, `relabelled as ${name}`);
   }
 
-  // ---- pointer and keys ---------------------------------------------------------------------------------------
-
-  _listen() {
-    const { canvas } = this.stage;
-    let panned = 0;
-    let held = false;
-    let byTool = false;
-    canvas.addEventListener("pointerdown", (event) => {
-      canvas.setPointerCapture(event.pointerId);
-      canvas.focus(); // in a notebook, keys would go to its cells otherwise
-      panned = 0;
-      held = true;
-      byTool = Boolean(this.editor.tool?.down(this.stage.at(event), event, REACH_PX / this.stage.scale));
-    });
-    canvas.addEventListener("pointermove", (event) => {
-      const { tool } = this.editor;
-      if (tool && (byTool || !held)) tool.move(this.stage.at(event));
-      else if (held) {
-        panned += Math.abs(event.movementX) + Math.abs(event.movementY);
-        if (panned > 4) this.stage.pan(event.movementX, event.movementY);
-      }
-    });
-    canvas.addEventListener("pointerup", (event) => {
-      held = false;
-      if (byTool) this.editor.tool?.up();
-      else if (panned <= 4 && !this.editor.tool) this._pick(this.stage.at(event), event.shiftKey || event.ctrlKey);
-      byTool = false;
-    });
-    canvas.addEventListener("contextmenu", (event) => event.preventDefault());
-    canvas.addEventListener("wheel", (event) => {
-      event.preventDefault();
-      const box = canvas.getBoundingClientRect();
-      this.stage.zoom(Math.exp(-event.deltaY / 400), event.clientX - box.left, event.clientY - box.top);
-    }, { passive: false });
-  }
-
-  /** Choose the smallest instance there. @param {[number, number]} at @param {boolean} more */
-  _pick([x, y], more) {
-    const there = this.rows
-      .filter((row) => row.lost || row.reason === "" || this.dropped)
-      .map((row) => ({ row, mask: this.mask(row) }))
-      .filter(({ mask }) => contains(mask, Math.floor(x), Math.floor(y)))
-      .sort((a, b) => Number(a.row.lost) - Number(b.row.lost) || area(a.mask) - area(b.mask));
-    this.choose(there[0]?.row.key ?? null, more);
-  }
+  // ---- keys ---------------------------------------------------------------------------------------------------
 
   /** @param {KeyboardEvent} event @returns {boolean} whether it was one of the viewer's */
   key(event) {
@@ -354,7 +291,7 @@ export class Viewer {
     return true;
   }
 
-  /** A tool takes z as its own undo. @param {import("./tools.js").Tool} tool @param {KeyboardEvent} event */
+  /** A tool takes z as its own undo. @param {import("./pens.js").Tool} tool @param {KeyboardEvent} event */
   _toolKey(tool, event) {
     if (event.key === "Escape") this.editor.end();
     else if (event.key === "Enter") tool.finish();
@@ -364,7 +301,7 @@ export class Viewer {
     return true;
   }
 
-  /** @param {import("./tools.js").Tool} tool @param {string} key */
+  /** @param {import("./pens.js").Tool} tool @param {string} key */
   _otherKey(tool, key) {
     const isOurs = /^[1-9]$/.test(key) || key in this._actions();
     if (isOurs) this.desk.say(`Enter finishes the ${tool.name}, Esc gives it up`);
