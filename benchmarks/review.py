@@ -26,9 +26,10 @@ SPEEDS = {
 }  # px a second: rows of 5 images, 184 px high
 
 # the time from an input until what it asks for stands on the screen, in ms
-FIRST_GRID = """() => new Promise((done) => {
+FIRST_GRID = """window.firstGrid = new Promise((done) => {
   const look = () => {
-    const area = document.querySelector(".al-grid")?.getBoundingClientRect();
+    if (!document.querySelector(".al-tile[data-drawn]")) return requestAnimationFrame(look);
+    const area = document.querySelector(".al-grid").getBoundingClientRect();
     const tiles = [...document.querySelectorAll(".al-tile")].filter((tile) => {
       const box = tile.getBoundingClientRect();
       return box.top < area.bottom && box.bottom > area.top;
@@ -111,9 +112,10 @@ def measure(folder: Path, chromium: str) -> None:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
             page = browser.new_page(viewport={"width": 1400, "height": 900})
+            page.add_init_script(FIRST_GRID)
             page.goto(url, wait_until="commit")
-            page.wait_for_selector(".al-grid")
-            show("first grid, with its masks, ms", page.evaluate(FIRST_GRID), "<= 1000")
+            time.sleep(3)  # whoever asks before takes time from the page
+            show("first grid, with its masks, ms", page.evaluate("window.firstGrid"), "<= 1000")
             drive(page)
             browser.close()
         show("the server's memory at its highest, MB", highest_mb(server.pid), "< 300")

@@ -1,7 +1,7 @@
 // Which instances are kept at given thresholds, and why each of the others is not: what autolabel/filters.py says,
 // to the last one, from the index alone and for all images at once.
 
-import { VERDICTS, reviewedTable } from "./instances.js";
+import { orderOf, VERDICTS, reviewedTable } from "./instances.js";
 
 /** @typedef {import("./instances.js").FilterData} FilterData */
 /** @typedef {import("./instances.js").InstanceTable} InstanceTable */
@@ -65,6 +65,7 @@ export function filterAll(data, thresholds, judgedByImage = new Map()) {
       reviewed.codes.forEach((code, i) => counts[reviewed.category[i]][code]++);
     } else {
       const maxArea = largestArea(data, n, limits);
+      if (limits.leastMost < to - from) orderOf(data, n);
       filterTable(data, from, to, pairOffsets[n], pairOffsets[n + 1], limits, maxArea, codes, null);
       for (let i = from; i < to; i++) counts[data.category[i]][codes[i]]++;
     }

@@ -11,7 +11,7 @@ const TILE_HEIGHT = 184;
 const PICTURE_WIDTH = 200;
 const PICTURE_HEIGHT = 150;
 const ROWS_AHEAD = 4;
-const FRAME_MS = 6; // of drawing in one frame: the rest waits for the next
+const FRAME_MS = 6; // of drawing in one frame, where somebody scrolls or slides: the rest waits for the next
 const STILL_MS = 50; // likewise, where nothing was scrolled for
 const STILL_AFTER_MS = 500;
 const KEPT_SPANS = 800; // images whose small overlays stay in memory
@@ -126,7 +126,7 @@ export class Grid {
     }
     const now = performance.now();
     const isStill = now - this.scrolled > STILL_AFTER_MS;
-    const until = now + (isStill ? STILL_MS : FRAME_MS);
+    const until = now + (isStill && !(this.anew && this.tiles.size) ? STILL_MS : FRAME_MS);
     let later = false;
     /** @type {number[]} */
     const lacking = [];

@@ -16,9 +16,9 @@ const FEW = 64;
  */
 /**
  * All answers: image n has instances offsets[n]..offsets[n + 1], pairs pairOffsets[n]..pairOffsets[n + 1], and
- * width[n] x height[n] px. `codes` is for `filterAll` to fill.
+ * width[n] x height[n] px. `codes` is for `filterAll` to fill, `order` for `orderOf`, image by image: few are asked.
  * @typedef {InstanceTable & {count: number, offsets: Uint32Array, pairOffsets: Uint32Array, width: number[],
- *   height: number[], codes: Uint8Array}} FilterData
+ *   height: number[], codes: Uint8Array, isOrdered: Uint8Array}} FilterData
  */
 /**
  * The pixels that an instance shares with others of its image: [number of the other, px]. Answers have their
@@ -44,7 +44,7 @@ const FEW = 64;
  */
 
 /**
- * The arrays of the index, decoded, with the order of the instances and of the pairs of each image.
+ * The arrays of the index, decoded, with the pairs of each image in their order.
  * @param {IndexArrays} index
  * @returns {FilterData}
  */
@@ -55,24 +55,36 @@ export function prepare(index) {
   const area = new Uint32Array(bytesOfBase64(index.area));
   const [first, second] = [new Uint32Array(bytesOfBase64(index.pair_a)), new Uint32Array(bytesOfBase64(index.pair_b))];
   const pairs = emptyPairs(first.length);
-  const [order, places] = [new Uint32Array(score.length), new Uint32Array(score.length)];
   const verdict = new Uint8Array(score.length);
   const allShared = new Uint32Array(bytesOfBase64(index.pair_shared));
   const count = offsets.length - 1;
+  const byWorth = worthOf(score, area, verdict);
   for (let n = 0; n < count; n++) {
     const [from, pairFrom, pairTo] = [offsets[n], pairOffsets[n], pairOffsets[n + 1]];
-    order.set(bestFirst(score, area, verdict, from, offsets[n + 1]), from);
-    for (let i = from; i < offsets[n + 1]; i++) places[order[i]] = i;
     for (let p = pairFrom; p < pairTo; p++) {
       first[p] += from;
       second[p] += from;
     }
-    placePairs(pairs, pairFrom, first, second, allShared, pairFrom, pairTo, places);
+    placePairs(pairs, first, second, allShared, pairFrom, pairTo, byWorth);
   }
   const category = new Uint16Array(bytesOfBase64(index.category));
   const { width, height } = index.images;
-  const codes = new Uint8Array(score.length);
-  return { count, offsets, pairOffsets, width, height, category, score, area, verdict, order, ...pairs, codes };
+  const [codes, order, isOrdered] = [new Uint8Array(score.length), new Uint32Array(score.length), new Uint8Array(count)];
+  return { count, offsets, pairOffsets, width, height, category, score, area, verdict, order, isOrdered, ...pairs, codes };
+}
+
+/**
+ * The answers of an image, best first, by their numbers among all.
+ * @param {FilterData} data
+ * @param {number} n the image
+ * @returns {Uint32Array}
+ */
+export function orderOf(data, n) {
+  const { score, area, verdict, order, isOrdered, offsets } = data;
+  const [from, to] = [offsets[n], offsets[n + 1]];
+  if (!isOrdered[n]) order.set(bestFirst(worthOf(score, area, verdict), from, to), from);
+  isOrdered[n] = 1;
+  return order.subarray(from, to);
 }
 
 /** @param {string} text @returns {ArrayBuffer} */
@@ -91,23 +103,30 @@ function emptyPairs(count) {
 }
 
 /**
- * Instances `from` to `to` in their order: sure before others, scored before unscored, then the higher score, the
+ * How two instances compare, the better first: sure before others, scored before unscored, then the higher score, the
  * larger area, the earlier.
  * @param {Float64Array} score
  * @param {Uint32Array} area
  * @param {Uint8Array} verdict
- * @param {number} from
- * @param {number} to
+ * @returns {(a: number, b: number) => number}
  */
-function bestFirst(score, area, verdict, from, to) {
-  const order = new Uint32Array(to - from);
-  for (let i = from; i < to; i++) order[i - from] = i;
+function worthOf(score, area, verdict) {
   /** @param {number} i */
   const scoreOf = (i) => (Number.isNaN(score[i]) ? -Infinity : score[i]);
   /** @param {number} i */
   const isSure = (i) => Number(verdict[i] === VERDICTS.sure);
-  /** @param {number} a @param {number} b */
-  const byWorth = (a, b) => isSure(b) - isSure(a) || scoreOf(b) - scoreOf(a) || area[b] - area[a] || a - b;
+  return (a, b) => isSure(b) - isSure(a) || scoreOf(b) - scoreOf(a) || area[b] - area[a] || a - b;
+}
+
+/**
+ * Instances `from` to `to`, the best first.
+ * @param {(a: number, b: number) => number} byWorth
+ * @param {number} from
+ * @param {number} to
+ */
+function bestFirst(byWorth, from, to) {
+  const order = new Uint32Array(to - from);
+  for (let i = from; i < to; i++) order[i - from] = i;
   return order.length > FEW ? order.sort(byWorth) : insertionSort(order, byWorth);
 }
 
@@ -127,30 +146,29 @@ function insertionSort(row, compare) {
 }
 
 /**
- * Writes pairs `from` to `to` of one image into `pairs`, in place, from `at` on, better and worse told apart and in
- * their order.
+ * Writes pairs `from` to `to`, those of one image, into `pairs` at the same places, better and worse told apart and
+ * in their order.
  * @param {{better: Uint32Array, worse: Uint32Array, shared: Uint32Array}} pairs
- * @param {number} at
  * @param {ArrayLike<number>} first
  * @param {ArrayLike<number>} second
  * @param {ArrayLike<number>} shared
  * @param {number} from
  * @param {number} to
- * @param {Uint32Array} places of the instances in their order
+ * @param {(a: number, b: number) => number} byWorth of the instances
  */
-function placePairs(pairs, at, first, second, shared, from, to, places) {
+function placePairs(pairs, first, second, shared, from, to, byWorth) {
   const found = [];
   for (let p = from; p < to; p++) {
-    const isFirst = places[first[p]] < places[second[p]];
+    const isFirst = byWorth(first[p], second[p]) < 0;
     const [better, worse] = isFirst ? [first[p], second[p]] : [second[p], first[p]];
     found.push({ better, worse, shared: shared[p] });
   }
-  found.sort((a, b) => places[a.worse] - places[b.worse] || places[a.better] - places[b.better]);
-  for (const pair of found) {
-    pairs.better[at] = pair.better;
-    pairs.worse[at] = pair.worse;
-    pairs.shared[at++] = pair.shared;
-  }
+  found.sort((a, b) => byWorth(a.worse, b.worse) || byWorth(a.better, b.better));
+  found.forEach(({ better, worse, shared: px }, i) => {
+    pairs.better[from + i] = better;
+    pairs.worse[from + i] = worse;
+    pairs.shared[from + i] = px;
+  });
 }
 
 /**
@@ -176,12 +194,11 @@ export function reviewedTable(data, n, { sure, rejected, redrawn = new Map(), ad
   }
   const settled = { category, score, area, verdict, order: new Uint32Array(count), ...emptyPairs(0) };
   if (!verdict.includes(VERDICTS.undecided)) return settled; // whatever its order and its pairs: nothing happens to it
-  const order = bestFirst(score, area, verdict, 0, count);
-  const places = new Uint32Array(count);
-  order.forEach((i, place) => (places[i] = place));
+  const byWorth = worthOf(score, area, verdict);
+  const order = bestFirst(byWorth, 0, count);
   const [first, second, shared] = reviewedPairs(data, n, redrawn, added);
   const pairs = emptyPairs(first.length);
-  placePairs(pairs, 0, first, second, shared, 0, first.length, places);
+  placePairs(pairs, first, second, shared, 0, first.length, byWorth);
   return { category, score, area, verdict, order, ...pairs };
 }
 

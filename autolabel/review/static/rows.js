@@ -1,5 +1,6 @@
 // The instances of one image as people see them: answers with what was decided about each, and what was added.
 
+import { orderOf } from "./instances.js";
 import { area, decodeCounts, sharedPixels } from "./masks.js";
 import { decided, judgedImage, withdrawn } from "./reviews.js";
 import { DROP_REASONS } from "./selection.js";
@@ -41,13 +42,14 @@ export function instancesOf(desk, n) {
 
 /** @param {Desk} desk @param {number} n @param {[string, string][]} masks @returns {Row[]} */
 function answeredRows(desk, n, masks) {
-  const { offsets, order } = desk.figures.data;
+  const { data } = desk.figures;
+  const order = orderOf(data, n);
   const sheet = desk.sheet(n);
   const codes = desk.figures.codes(n);
   const places = new Map(sheet.matched.map((local, k) => [local, k]));
   const rows = [];
   for (let place = 0; place < codes.length && place < masks.length; place++) {
-    const local = order[offsets[n] + place] - offsets[n];
+    const local = order[place] - data.offsets[n];
     const k = places.get(local) ?? -1;
     /** @type {Decision | undefined} */
     const decision = sheet.review.instances[k];
