@@ -17,7 +17,7 @@ from autolabel.geometry.shared import overlaps
 from autolabel.types import RLE, Category, Detection
 
 Verdict = Literal["accepted", "rejected"]
-How = Literal["", "polygon", "box", "points", "split", "merge", "vertices", "image", "double"]
+How = Literal["", "polygon", "box", "points", "split", "merge", "vertices", "image"]
 State = Literal["new", "accepted", "rejected", "edited"]
 
 BY_HAND = "(review)"  # the prompt of an instance that no model answered
@@ -42,8 +42,8 @@ class Decision:
     """What was decided about one instance, and when (UTC).
 
     Without an `origin` the instance was added. `category` (by name) and `mask` are those it has now, None
-    where they are the origin's. `how` says which tool made it, or what came with something else: "image" is
-    accepted with its whole image, "double" is rejected with the instance that suppressed it.
+    where they are the origin's. `how` says which tool made it; "image" is accepted with its whole image.
+    `part_of` is the id of the answer with whose decision it came, as a piece, a double, or merged into it.
     """
 
     verdict: Verdict
@@ -52,6 +52,7 @@ class Decision:
     mask: RLE | None = None
     how: How = ""
     at: str = ""
+    part_of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,7 @@ class _DecisionRecord(msgspec.Struct, forbid_unknown_fields=True):
     counts: str | None
     how: How = ""
     at: str = ""
+    part_of: str = ""
 
 
 class _ReviewRecord(msgspec.Struct, forbid_unknown_fields=True):
@@ -162,6 +164,7 @@ def to_json(review: Review) -> dict[str, Any]:
                 "counts": None if d.mask is None else d.mask.counts.decode(),
                 "how": d.how,
                 "at": d.at,
+                **({"part_of": d.part_of} if d.part_of else {}),
             }
             for d in review.instances
         ],
@@ -284,7 +287,7 @@ def _added(decision: Decision, class_ids: Mapping[str, int]) -> Detection:
 
 
 def _decision(given: _DecisionRecord, size: tuple[int, int]) -> Decision:
-    for text in (given.category, given.at):
+    for text in (given.category, given.at, given.part_of):
         _check_text(text)
     mask = None if given.counts is None else _mask(given.counts, size)
     if mask is not None and not rle.area(mask):
@@ -292,7 +295,7 @@ def _decision(given: _DecisionRecord, size: tuple[int, int]) -> Decision:
     if given.origin is None and (given.category is None or mask is None):
         raise ValueError("an instance that is added needs a category and counts")
     origin = None if given.origin is None else _origin(given.origin, size)
-    return Decision(given.verdict, origin, given.category, mask, given.how, given.at)
+    return Decision(given.verdict, origin, given.category, mask, given.how, given.at, given.part_of)
 
 
 def _origin(given: _OriginRecord, size: tuple[int, int]) -> Origin:

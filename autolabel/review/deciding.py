@@ -173,6 +173,7 @@ class _SlimDecision(msgspec.Struct, omit_defaults=True):
     category: str | None = None
     counts: str | None = None
     how: How = ""
+    part_of: str = ""
 
 
 class _SlimReview(msgspec.Struct, omit_defaults=True):

@@ -123,6 +123,17 @@ def test_points_become_a_mask(review, street):
     assert iou(decoded(decision["counts"]), BODY) > 0.8
 
 
+def test_points_that_are_taken_back_leave_no_mask(review):
+    """With the last point gone its mask is gone, and Enter adds nothing."""
+    review.open("empty.png").press("o")
+    with review.page.expect_response("**/mask"):
+        review.click(80, 65)
+    expect(review.hint).to_contain_text("Enter keeps it")
+    review.press("z", "Enter")
+    expect(review.message).to_have_text("nothing was drawn")
+    review.expect_rows()
+
+
 def test_enter_before_the_answer_keeps_it_when_it_comes(review):
     """Whoever presses Enter before a slow model has answered gets the mask all the same, once."""
     held = hold_masks(review)

@@ -197,7 +197,12 @@ class App {
 
   /** @param {"undo" | "redo"} which */
   _undo(which) {
-    this.viewer.editor.leave();
+    const { editor } = this.viewer;
+    if (editor.tool) {
+      this.viewer.key(new KeyboardEvent("keydown", { key: which === "undo" ? "z" : "y" })); // it is the tool's
+      editor.stage.canvas.focus();
+      return;
+    }
     const n = this.desk[which]();
     if (n < 0) return;
     const place = this.desk.shown.indexOf(n);

@@ -60,6 +60,7 @@ export class Editor {
     this.newClass = category;
     this.lastClass = category;
     this._hint();
+    this.stage.canvas.focus(); // not a button, which Enter would press again
     return true;
   }
 
@@ -109,7 +110,8 @@ export class Editor {
       return;
     }
     let after = decided(sheet, this.viewer.target(row), { counts: pieces[0], verdict: "accepted", how: "split" });
-    for (const piece of pieces.slice(1)) after = added(after, row.name, piece, "split");
+    const whole = this._wholeOf(row);
+    for (const piece of pieces.slice(1)) after = added(after, row.name, piece, "split", whole);
     this.desk.change(n, withoutDoubles(this.desk, n, after, row), `split into ${pieces.length}`);
   }
 
@@ -123,14 +125,20 @@ export class Editor {
     if (lost) return this.desk.say(fateOf(this.desk, lost));
     const whole = others.reduce((mask, row) => union(mask, this.viewer.mask(row)), this.viewer.mask(first));
     const counts = encodeCounts(whole);
+    const part_of = this._wholeOf(first);
     let after = decided(sheet, this.viewer.target(first), { counts, verdict: "accepted", how: "merge" });
     for (const row of others.sort((a, b) => b.k - a.k)) {
       const drop = row.local === null;
-      after = drop ? withdrawn(after, row.k) : decided(after, this.viewer.target(row), { verdict: "rejected", how: "merge" });
+      after = drop ? withdrawn(after, row.k) : decided(after, this.viewer.target(row), { verdict: "rejected", how: "merge", part_of });
     }
     after = [first, ...others].reduce((sheet, row) => withoutDoubles(this.desk, n, sheet, row), after);
     this.desk.change(n, after, `merged ${others.length + 1}`);
     return this.viewer.choose(first.local === null ? addedKey(counts) : first.key);
+  }
+
+  /** The answer that an instance is, or is a piece of, by its id. @param {Row} row */
+  _wholeOf(row) {
+    return row.id || (this.viewer.sheet.review.instances[row.k]?.part_of ?? "");
   }
 
   /** @param {string} what @returns {Row | null} */
@@ -165,10 +173,8 @@ export class Editor {
       this.end();
       if (counts === row.counts) return;
       const target = this.viewer.target(row);
-      // a piece stays one, and what was merged: `w` finds what belongs to it
-      const before = sheet.review.instances[row.k]?.how ?? "";
-      const how = /^(split|merge)$/.test(before) ? before : "vertices";
-      const edited = () => decided(sheet, target, counts ? { counts, how, verdict: "accepted" } : { verdict: "rejected" });
+      const change = counts ? { counts, how: "vertices" } : {};
+      const edited = () => decided(sheet, target, { ...change, verdict: counts ? "accepted" : "rejected" });
       const isGone = !counts && row.local === null;
       const after = isGone ? withdrawn(sheet, row.k) : withoutDoubles(this.desk, n, edited(), row);
       this.desk.change(n, after, counts ? "edited an outline" : "deleted an instance");
@@ -183,6 +189,13 @@ export class Editor {
     let isKept = false; // Enter came before the answer
     /** @type {Tool} */
     const tool = pointsTool(wh, changed, (points) => {
+      if (!points.some(([, , positive]) => positive)) {
+        this.asked = {}; // what is under way is not wanted any more
+        asking = false;
+        found = "";
+        this.viewer.draw();
+        return;
+      }
       asking = true;
       this._ask(tool, { box: null, points }, (counts) => {
         asking = false;

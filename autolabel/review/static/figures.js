@@ -58,16 +58,9 @@ export class Figures {
     return filterImage(this.data, n, this.thresholds, this._judgement(n, sheet)).codes;
   }
 
-  /**
-   * The answers that another one suppresses.
-   *
-   * @param {number} n
-   * @param {number} local
-   * @param {Sheet} sheet  the decisions that hold then
-   * @returns {number[]}
-   */
-  suppressedBy(n, local, sheet) {
-    const { winners } = filterImage(this.data, n, this.thresholds, this._judgement(n, sheet));
+  /** The answers that another one suppresses. @param {number} n @param {number} local @returns {number[]} */
+  suppressedBy(n, local) {
+    const { winners } = filterImage(this.data, n, this.thresholds, this.judged.get(n));
     const found = [...winners.slice(0, this.codes(n).length).keys()];
     return found.filter((other) => winners[other] === local);
   }

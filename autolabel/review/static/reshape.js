@@ -122,8 +122,9 @@ export function outlineTool(wh, counts, tolerance, changed, done) {
     },
     begun: () => past.length > 0,
     finish() {
+      if (!past.length) return done(counts); // as it was told, to the letter
       const edited = redraw(mask, outlines, after);
-      done(area(edited) ? encodeCounts(edited) : "");
+      return done(area(edited) ? encodeCounts(edited) : "");
     },
   };
   return tool;

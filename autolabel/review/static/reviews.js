@@ -25,9 +25,9 @@ export const UNDECIDED = {
 export function whole(sheet) {
   const { review } = sheet;
   const instances = review.instances.map((told) => {
-    const { origin = null, verdict, category = null, counts = null, how = "", at = "" } =
+    const { origin = null, verdict, category = null, counts = null, how = "", at = "", part_of = "" } =
       typeof told === "string" ? { origin: { id: told }, verdict: /** @type {const} */ ("accepted"), how: "image" } : told;
-    return { origin, verdict, category, counts, how, at };
+    return { origin, verdict, category, counts, how, at, part_of };
   });
   return { ...sheet, review: { ...UNDECIDED.review, ...review, instances } };
 }
@@ -54,13 +54,14 @@ export function decided(sheet, target, change) {
   const { instances } = sheet.review;
   const k = "k" in target ? target.k : sheet.matched.indexOf(target.local);
   if (k >= 0) {
-    const how = instances[k].counts ? instances[k].how : ""; // what came with something else is decided for itself now
-    const changed = { ...instances[k], how, ...change, at: "" };
+    // what came with something else is decided for itself now; a piece stays one
+    const forItself = instances[k].counts ? {} : { how: "", part_of: "" };
+    const changed = { ...instances[k], ...forItself, ...change, at: "" };
     return withInstances(sheet, instances.map((d, i) => (i === k ? changed : d)), sheet.matched);
   }
   const { id, local } = /** @type {{local: number, id: string}} */ (target);
   /** @type {Decision} */
-  const made = { origin: { id }, verdict: "accepted", category: null, counts: null, how: "", at: "", ...change };
+  const made = { origin: { id }, verdict: "accepted", category: null, counts: null, how: "", at: "", part_of: "", ...change };
   return withInstances(sheet, [...instances, made], [...sheet.matched, local]);
 }
 
@@ -71,11 +72,12 @@ export function decided(sheet, target, change) {
  * @param {string} category
  * @param {string} counts
  * @param {string} how
+ * @param {string} [part_of]  the answer that it is a piece of
  * @returns {Sheet}
  */
-export function added(sheet, category, counts, how) {
+export function added(sheet, category, counts, how, part_of = "") {
   /** @type {Decision} */
-  const made = { origin: null, verdict: "accepted", category, counts, how, at: "" };
+  const made = { origin: null, verdict: "accepted", category, counts, how, at: "", part_of };
   return withInstances(sheet, [...sheet.review.instances, made], [...sheet.matched, null]);
 }
 
@@ -160,7 +162,7 @@ export function sayTheSame(one, other) {
     JSON.stringify([
       review.verdict,
       review.made_on,
-      review.instances.map((d) => [d.origin?.id ?? "", d.verdict, d.category, d.counts, d.how]),
+      review.instances.map((d) => [d.origin?.id ?? "", d.verdict, d.category, d.counts, d.how, d.part_of]),
     ]);
   return bare(one) === bare(other);
 }

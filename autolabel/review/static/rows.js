@@ -1,12 +1,10 @@
 // The instances of one image as people see them: answers with what was decided about each, and what was added.
 
 import { orderOf } from "./instances.js";
-import { area, decodeCounts, sharedPixels } from "./masks.js";
 import { decided, judgedImage, withdrawn } from "./reviews.js";
 import { DROP_REASONS } from "./selection.js";
 
 /** @typedef {import("./desk.js").Desk} Desk */
-/** @typedef {import("./masks.js").Mask} Mask */
 /** @typedef {import("./types.js").Decision} Decision */
 /** @typedef {import("./types.js").Sheet} Sheet */
 
@@ -126,65 +124,29 @@ export function withoutDoubles(desk, n, sheet, row) {
   if (row.local === null) return sheet;
   const ids = [...(desk.masks(n)?.keys() ?? [])];
   return desk.figures
-    .suppressedBy(n, row.local, desk.sheet(n))
-    .reduce((after, local) => decided(after, { local, id: ids[local] }, { verdict: "rejected", how: "double" }), sheet);
+    .suppressedBy(n, row.local)
+    .reduce((after, local) => decided(after, { local, id: ids[local] }, { verdict: "rejected", part_of: row.id }), sheet);
 }
 
 /**
- * Take a decision on an answer back with what came with it: the doubles of its instance, the pieces of a split, the
- * answers that were merged. What was drawn by hand before it was merged is back by undo only.
+ * Take a decision back with what came with it: the pieces of a split, what was merged, the doubles. A piece, or what
+ * was merged, takes the whole deed back.
  *
- * @param {Desk} desk
- * @param {number} n
  * @param {Sheet} sheet
  * @param {Decision} decision  one of its
  * @returns {Sheet}
  */
-export function takenBack(desk, n, sheet, decision) {
+export function takenBack(sheet, decision) {
   const { instances } = sheet.review;
-  const root = rootOf(desk, n, sheet, decision);
-  const whole = root.how === "split" ? ownMask(desk, n, root) : maskOf(desk, n, root);
-  const isPart = (/** @type {Decision} */ d) =>
-    root.origin && /^(split|merge)$/.test(root.how) && d.how === root.how && isMostlyIn(maskOf(desk, n, d), whole);
-  const after = instances.filter((d) => d === root || d === decision || isPart(d)).reduce(without, sheet);
-  const local = sheet.matched[instances.indexOf(root)] ?? null;
-  if (local === null) return after;
-  const doubles = after.review.instances.filter((d) => d.how === "double");
-  const suppressed = desk.figures.suppressedBy(n, local, doubles.reduce(without, after));
-  return doubles
-    .filter((d) => suppressed.includes(after.matched[after.review.instances.indexOf(d)] ?? -1))
-    .reduce(without, after);
-}
-
-/** The decision on the answer that was split, for one of its pieces; else the decision itself. @param {Desk} desk @param {number} n @param {Sheet} sheet @param {Decision} decision */
-function rootOf(desk, n, sheet, decision) {
-  if (decision.origin || decision.how !== "split") return decision;
-  const piece = maskOf(desk, n, decision);
-  const isRoot = (/** @type {Decision} */ d) => d.origin && d.how === "split" && isMostlyIn(piece, ownMask(desk, n, d));
-  return sheet.review.instances.find(isRoot) ?? decision;
-}
-
-/** @param {Sheet} sheet @param {Decision} decision */
-function without(sheet, decision) {
-  return withdrawn(sheet, sheet.review.instances.indexOf(decision));
-}
-
-/** @param {Desk} desk @param {number} n @param {Decision} decision @returns {Mask} as it is now */
-function maskOf(desk, n, decision) {
-  const [width, height] = desk.wh(n);
-  return decision.counts ? decodeCounts(decision.counts, height, width) : ownMask(desk, n, decision);
-}
-
-/** @param {Desk} desk @param {number} n @param {Decision} decision @returns {Mask} that of its answer, empty where there is none */
-function ownMask(desk, n, { origin }) {
-  const [width, height] = desk.wh(n);
-  const counts = origin && (desk.masks(n)?.get(origin.id) ?? origin.counts);
-  return counts ? decodeCounts(counts, height, width) : { height, width, bounds: new Uint32Array(0) };
-}
-
-/** Whether more than half of a mask lies in another: its edge may have been moved since. @param {Mask} one @param {Mask} other */
-function isMostlyIn(one, other) {
-  return 2 * sharedPixels(one, other) > area(one);
+  const isPiece = decision.part_of && (decision.counts || decision.how === "merge");
+  const gone = new Set([isPiece ? decision.part_of : (decision.origin?.id ?? "")]);
+  gone.delete(""); // what was drawn by hand has nothing with it
+  for (let size = 0; size < gone.size; ) {
+    size = gone.size;
+    for (const { origin, part_of } of instances) if (origin && gone.has(part_of)) gone.add(origin.id);
+  }
+  const goes = (/** @type {Decision} */ d) => d === decision || gone.has(d.part_of) || gone.has(d.origin?.id ?? "");
+  return instances.filter(goes).reduce((after, d) => withdrawn(after, after.review.instances.indexOf(d)), sheet);
 }
 
 /** What became of an instance, where it is not simply kept. @param {Desk} desk @param {Row} row */

@@ -145,7 +145,7 @@ export function pointsTool(wh, changed, asked, done) {
     const [x, y] = clamped(at, wh);
     points.push([x, y, beside ? 0 : 1]);
     changed();
-    if (points.some(([, , positive]) => positive)) asked(points);
+    asked(points);
   };
   return {
     name: "points",
@@ -166,7 +166,7 @@ export function pointsTool(wh, changed, asked, done) {
       else if (event.key === "Backspace" || event.key === "z") {
         points.pop();
         changed();
-        if (points.some(([, , positive]) => positive)) asked(points);
+        asked(points);
       } else return false;
       return true;
     },

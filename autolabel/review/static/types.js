@@ -17,6 +17,7 @@
  * @property {string | null} counts
  * @property {string} how
  * @property {string} at
+ * @property {string} part_of  the answer with whose decision it came, by its id
  *
  * @typedef {object} Review  on one image
  * @property {"accepted" | "rejected" | null} verdict

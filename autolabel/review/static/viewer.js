@@ -110,11 +110,13 @@ export class Viewer {
   _find() {
     const { shown } = this.desk;
     const at = shown.indexOf(this.n);
-    const places = new Map(shown.map((n, place) => [n, place]));
-    const next = this.around.slice(Math.floor(this.place) + 1).find((n) => places.has(n));
     if (at >= 0) this.place = at;
-    else if (this.around !== shown) this.place = (next === undefined ? shown.length : /** @type {number} */ (places.get(next))) - 0.5;
-    else this.place = Math.ceil(this.place) - 0.5;
+    else if (this.around === shown) this.place = Math.ceil(this.place) - 0.5;
+    else {
+      const places = new Map(shown.map((n, place) => [n, place]));
+      const next = this.around.slice(Math.floor(this.place) + 1).find((n) => places.has(n));
+      this.place = (places.get(next ?? -1) ?? shown.length) - 0.5;
+    }
     this.around = shown;
   }
 
@@ -234,7 +236,9 @@ export class Viewer {
     const { listed } = this;
     const at = listed.findIndex((row) => this.chosen.has(row.key));
     const next = this.chosen.size === 1 ? (listed[at + 1] ?? listed[at]) : null;
-    this._onChosen((sheet, row) => {
+    const isSo = verdict === "accepted" && this.chosenRows.every((row) => row.verdict === "accepted" && !row.lost);
+    if (isSo) this.desk.say(`accepted an instance in ${this.desk.name(this.n)}`); // an edited one is
+    else this._onChosen((sheet, row) => {
       if (row.lost) return verdict === "accepted" ? restored(sheet, row.k, row.name) : withdrawn(sheet, row.k);
       if (verdict === "rejected" && row.local === null) return withdrawn(sheet, row.k);
       const after = decided(sheet, this.target(row), { verdict });
@@ -249,7 +253,7 @@ export class Viewer {
       const { instances } = this.sheet.review;
       return this._onChosen((sheet, row) => {
         const decision = instances[row.k]; // it may have gone with another one
-        return sheet.review.instances.includes(decision) ? takenBack(this.desk, this.n, sheet, decision) : sheet;
+        return sheet.review.instances.includes(decision) ? takenBack(sheet, decision) : sheet;
       }, "withdrew a decision");
     }
     return this.desk.change(this.n, openAgain(this.sheet), `withdrew the verdict on ${this.desk.name(this.n)}`);
@@ -304,8 +308,10 @@ export class Viewer {
   /** @param {import("./pens.js").Tool} tool @param {string} key */
   _otherKey(tool, key) {
     const isOurs = /^[1-9]$/.test(key) || key in this._actions();
+    const isUndo = /^[zy]$/i.test(key);
     if (isOurs) this.desk.say(`Enter finishes the ${tool.name}, Esc gives it up`);
-    return isOurs || /^[zy]$/i.test(key);
+    if (isUndo) this.desk.say(`nothing to be undone in the ${tool.name}: Esc gives it up`);
+    return isOurs || isUndo;
   }
 
   /** @returns {Record<string, () => void>} */
@@ -389,6 +395,13 @@ export class Viewer {
     ];
     return make("div", { className: "al-buttons", role: "toolbar", "aria-label": "this image" },
       ...buttons.map(([text, key, onclick]) =>
-        make("button", { type: "button", onclick, title: `key ${key}` }, text, make("kbd", { "aria-hidden": "true" }, key))));
+        make("button", { type: "button", onclick: () => this._pressed(onclick), title: `key ${key}` },
+          text, make("kbd", { "aria-hidden": "true" }, key))));
+  }
+
+  /** While a tool is open, keys are its own, not those of the button that was clicked. @param {() => void} act */
+  _pressed(act) {
+    act();
+    if (this.editor.tool) this.stage.canvas.focus();
   }
 }
