@@ -40,7 +40,7 @@ def test_a_review_is_the_same_after_a_round_trip():
     review = Review(
         "accepted", "00ff", "2026-01-01T00:00:00Z",
         (
-            Decision("rejected", origin(ANSWERS, 2), at="2026-01-01T00:00:00Z"),
+            Decision("rejected", origin(ANSWERS, 2), at="2026-01-01T00:00:00Z", part_of="0123456789abcdef"),
             Decision("accepted", origin(ANSWERS, 0), "cat", box(1, 1, 5, 5), "vertices"),
             Decision("accepted", None, "car", box(9, 9, 3, 3), "box"),
         ),
