@@ -208,9 +208,11 @@ class _Export:
             self._summary.fail(item.file_name, str(error))
             return
         self._account(image, found, kept, dropped)
-        self._unmet[entry.image] = self._summary.review.add(
+        unmet = self._summary.review.add(
             found.review, found.applied, left_out=reason is not None, before=self._unmet.get(entry.image)
         )
+        if entry.image in self._revisions:  # few are: what the others lack is nothing
+            self._unmet[entry.image] = unmet
         if split and not reason:
             self._put(image, split)
 
