@@ -93,23 +93,6 @@ export function area({ bounds }) {
 }
 
 /**
- * The box around it, x0, y0, x1, y1 (exclusive) in px; zeros for an empty mask.
- * @param {Mask} mask
- * @returns {[number, number, number, number]}
- */
-export function box({ height, bounds }) {
-  if (!bounds.length) return [0, 0, 0, 0];
-  let [top, bottom] = [height, 0];
-  for (let i = 0; i < bounds.length; i += 2) {
-    const start = bounds[i] % height;
-    const end = start + bounds[i + 1] - bounds[i];
-    top = end > height ? 0 : Math.min(top, start); // a run that goes on in the next column begins there at 0
-    bottom = Math.max(bottom, Math.min(end, height));
-  }
-  return [Math.floor(bounds[0] / height), top, Math.floor((bounds[bounds.length - 1] - 1) / height) + 1, bottom];
-}
-
-/**
  * Whether pixel x, y (the one that a place in it falls on) belongs to it.
  * @param {Mask} mask
  * @param {number} x
@@ -149,16 +132,6 @@ export function subtract(a, b) {
 }
 
 /**
- * What is in both.
- * @param {Mask} a
- * @param {Mask} b
- * @returns {Mask}
- */
-export function intersect(a, b) {
-  return combineMasks(a, b, [0, 0, 0, 1]);
-}
-
-/**
  * @param {Mask} a
  * @param {Mask} b
  * @param {number[]} belongs 0 or 1 for a pixel in neither, a, b, both
@@ -194,17 +167,6 @@ export function sharedPixels(a, b) {
     else j += 2;
   }
   return pixels;
-}
-
-/**
- * Shared pixels over those of the union; 0 where both are empty.
- * @param {Mask} a
- * @param {Mask} b
- * @returns {number}
- */
-export function iou(a, b) {
-  const shared = sharedPixels(a, b);
-  return shared && shared / (area(a) + area(b) - shared);
 }
 
 /**
