@@ -51,8 +51,8 @@ def answers_of(store: Store, asked: Question, categories: Sequence[Category], en
 def filled(document: object, known: Mapping[str, Origin]) -> object:
     """A document as a page may shorten it, made whole: what it leaves out, and answers that it names alone.
 
-    An id in place of a decision accepts that answer together with its image. What is no such document stays as
-    it is, for `decisions.from_json` to refuse.
+    An id in place of a decision accepts that answer together with its image. What is no such document stays
+    as it is, for `decisions.from_json` to refuse.
     """
     if not isinstance(document, dict) or not isinstance(document.get("instances"), list):
         return document
